@@ -1,0 +1,211 @@
+"""The error tree.
+
+::
+
+    GatewayError                 what a caller is told: a status, a code, a message
+    ├── InvalidRequest           400  the caller's mistake
+    ├── PolicyViolation          400  a policy leaves no candidate
+    ├── ForeignOrigin            403  a page of another origin, or a foreign Host
+    ├── NotFound                 404  no such path or entry
+    ├── ModelNotFound            404  nobody sells this model
+    ├── MethodNotAllowed         405
+    ├── BodyTimeout              408  the body came too slowly
+    ├── RequestTooLarge          413
+    ├── RateLimited              429  every candidate asked us to wait for longer than we may
+    ├── UpstreamRejected         4xx  a provider's own refusal of this request, passed through
+    ├── InternalError            500  our mistake
+    ├── UpstreamError            502  every candidate failed
+    ├── CircuitsOpen             503  no candidate is healthy
+    ├── Overloaded               503  this gateway is full
+    ├── Draining                 503  this gateway is stopping
+    ├── LogUnavailable           503  the request log cannot be read now
+    ├── UpstreamTimeout          504  the last failure was a timeout
+    └── CallerLeft               499  never sent: there is nobody to tell
+    UpstreamFailure              why one attempt failed; policy/verdict.py says what follows from its kind
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class GatewayError(Exception):
+    """An answer that is not the one hoped for. The edge turns it into the OpenAI error object, once.
+
+    ``retry_after`` is in seconds and becomes the ``Retry-After`` header.
+    """
+
+    status: int = 500
+    code: str = "internal_error"
+    type: str = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    code = "invalid_request"
+    type = "invalid_request_error"
+
+
+class PolicyViolation(GatewayError):
+    status = 400
+    code = "policy_violation"
+    type = "invalid_request_error"
+
+
+class ForeignOrigin(GatewayError):
+    status = 403
+    code = "forbidden_origin"
+    type = "invalid_request_error"
+
+
+class NotFound(GatewayError):
+    status = 404
+    code = "not_found"
+    type = "invalid_request_error"
+
+
+class ModelNotFound(GatewayError):
+    status = 404
+    code = "model_not_found"
+    type = "invalid_request_error"
+
+
+class MethodNotAllowed(GatewayError):
+    status = 405
+    code = "method_not_allowed"
+    type = "invalid_request_error"
+
+
+class BodyTimeout(GatewayError):
+    status = 408
+    code = "request_timeout"
+    type = "invalid_request_error"
+
+
+class RequestTooLarge(GatewayError):
+    status = 413
+    code = "request_too_large"
+    type = "invalid_request_error"
+
+
+class RateLimited(GatewayError):
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+
+class InternalError(GatewayError):
+    status = 500
+    code = "internal_error"
+
+
+class UpstreamError(GatewayError):
+    status = 502
+    code = "upstream_error"
+    type = "upstream_error"
+
+
+class CircuitsOpen(GatewayError):
+    status = 503
+    code = "circuit_open"
+
+
+class Overloaded(GatewayError):
+    status = 503
+    code = "overloaded"
+
+
+class Draining(GatewayError):
+    status = 503
+    code = "draining"
+
+
+class LogUnavailable(GatewayError):
+    status = 503
+    code = "log_unavailable"
+
+
+class UpstreamTimeout(GatewayError):
+    status = 504
+    code = "upstream_timeout"
+    type = "upstream_error"
+
+
+class CallerLeft(GatewayError):
+    status = 499
+    code = "client_closed_request"
+
+
+class UpstreamRejected(GatewayError):
+    """A provider's own 400, 404, 413 or 422, which the caller gets with its status, message, type, param and code."""
+
+    def __init__(
+        self, message: str, *, status: int, code: str | None = None, type: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.status = status
+        self.code = code or "invalid_request"
+        self.type = type or "invalid_request_error"
+
+
+class FailureKind(enum.Enum):
+    """The ways in which an attempt fails; ``policy/verdict.py`` has a row for each."""
+
+    CONNECT = "connect"
+    """No connection: refused, unreachable, unresolvable, TLS."""
+    RESET = "reset"
+    """The connection was lost before the answer's headers."""
+    TIMEOUT = "timeout"
+    """No first event in time, or a stall."""
+    SERVER_ERROR = "server_error"
+    """5xx, 529."""
+    TRANSIENT = "transient"
+    """408, 409, 425: try again, nobody's health."""
+    RATE_LIMITED = "rate_limited"
+    OUT_OF_CREDIT = "out_of_credit"
+    """402, or a 429 that means quota or credit is gone."""
+    KEY_REFUSED = "key_refused"
+    """401, 403 from the provider: our key, not the caller's."""
+    MODEL_MISSING = "model_missing"
+    REJECTED = "rejected"
+    """400, 404 (not a missing model), 413, 422: the request itself."""
+    CONTEXT_TOO_LONG = "context_too_long"
+    CONTENT_FILTERED = "content_filtered"
+    UNREADABLE = "unreadable"
+    """Unreadable, empty, cut short, redirected, or an error inside a 200."""
+    POOL_EXHAUSTED = "pool_exhausted"
+    """No connection of ours was free in time: never the provider's fault."""
+
+
+class UpstreamFailure(Exception):
+    """Why one attempt failed. ``message`` holds no secrets: who raises it has sanitised it.
+
+    ``status`` is the provider's HTTP status where it answered; ``retry_after`` its wish in seconds, finite and not
+    negative; ``code``, ``type`` and ``param`` come from its error object where it sent one.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+        self.code = code
+        self.type = type
+        self.param = param

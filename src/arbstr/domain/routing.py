@@ -1,0 +1,176 @@
+"""Where a request can go, and what decides it. A :class:`Snapshot` is compiled once per (re)load and never changes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import msgspec
+
+from arbstr.domain.money import MicroSats, PicoSats, Rates
+
+
+class Strategy(enum.Enum):
+    """How a route orders its candidates."""
+
+    CHEAPEST = "cheapest"
+    PRIORITY = "priority"
+
+
+class Commit(enum.Enum):
+    """How long a stream is held so that it can still fall back."""
+
+    FIRST_CONTENT = "first_content"
+    COMPLETE = "complete"
+
+
+class StreamMetadata(enum.Enum):
+    """How the metadata after a stream's ``[DONE]`` is sent."""
+
+    COMMENT = "comment"
+    EVENT = "event"
+    OFF = "off"
+
+
+class Tier(enum.Enum):
+    LOCAL = "local"
+    STANDARD = "standard"
+    FRONTIER = "frontier"
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """All in seconds."""
+
+    connect: float = 5.0
+    """TCP and TLS."""
+    first_token: float = 30.0
+    """Streams: from the request sent to the first content-bearing event."""
+    answer: float = 300.0
+    """Whole answers: one attempt."""
+    idle: float = 30.0
+    """Between two reads of a stream."""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """One model at one provider: what a request is sent to."""
+
+    provider: str
+    """The provider's configured name: also the key of its circuit, its retry budget and its account's cooldown."""
+    model: str
+    """The name that the provider knows the model by."""
+    rates: Rates
+    tier: Tier = Tier.STANDARD
+    timeouts: Timeouts = Timeouts()
+    context_window: int | None = None
+    """In tokens, where it is known."""
+
+    @property
+    def name(self) -> str:
+        """``provider/model``: stable across reloads."""
+        return f"{self.provider}/{self.model}"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Who can serve a model, in configured order."""
+
+    model: str
+    strategy: Strategy
+    deployments: tuple[Deployment, ...]
+    commit: Commit = Commit.FIRST_CONTENT
+
+
+class PolicyRule(msgspec.Struct, frozen=True):
+    """A named restriction, chosen by header or by keyword."""
+
+    name: str
+    allowed_models: frozenset[str] | None = None
+    """None allows every model."""
+    strategy: Strategy | None = None
+    max_output_rate: PicoSats | None = None
+    """A candidate whose output rate is above it is rejected. Picosatoshis per token."""
+    keywords: tuple[str, ...] = ()
+    """Case-insensitive whole words of the last user message; a rule without any is chosen only by header."""
+
+
+class RetrySettings(msgspec.Struct, frozen=True):
+    """Seconds throughout."""
+
+    max_attempts: int = 3
+    """On one provider, the first included."""
+    initial_backoff: float = 0.25
+    max_backoff: float = 10.0
+    backoff_multiplier: float = 2.0
+    retryable_statuses: frozenset[int] = frozenset({408, 429, 500, 502, 503, 504, 529})
+
+
+class BreakerSettings(msgspec.Struct, frozen=True):
+    failure_threshold: int = 3
+    """Consecutive failures that open the circuit."""
+    success_threshold: int = 1
+    """Successful probes that close it."""
+    timeout: float = 30.0
+    """Seconds from opening to the first probe."""
+    half_open_max_requests: int = 1
+    """Probes at a time."""
+
+
+class ProviderView(msgspec.Struct, frozen=True):
+    """What may be shown of a provider: nothing here is secret."""
+
+    name: str
+    kind: str
+    base_url: str
+    masked_key: str | None
+    key_source: str
+    """Where the key comes from: ``none``, ``literal``, ``${NAME}`` or the name of the environment variable."""
+    tier: Tier
+    deployments: tuple[Deployment, ...]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that decides about a request, frozen. A request keeps the snapshot it began with."""
+
+    routes: Mapping[str, Route]
+    """By the model's public name."""
+    default_route: Route | None = None
+    """``[models.default]``: takes models that nobody lists."""
+    rules: tuple[PolicyRule, ...] = ()
+    """In configured order; the first match wins."""
+    providers: tuple[ProviderView, ...] = ()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    request_timeout: float = 600.0
+    """Seconds for everything, all attempts."""
+    max_body: int = 32 * 1024 * 1024
+    """Bytes of a request's body, decoded."""
+    max_in_flight: int = 1000
+    stream_metadata: StreamMetadata = StreamMetadata.COMMENT
+
+    def route_for(self, model: str) -> Route | None:
+        return self.routes.get(model, self.default_route)
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A deployment that may serve this request."""
+
+    deployment: Deployment
+    expected_cost: MicroSats
+    reason: str
+    """``cheapest``, ``priority``, ``probe`` … : why it stands where it stands."""
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A deployment that lists the model but may not serve this request."""
+
+    deployment: Deployment
+    reason: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Ordered candidates: first to last is the order in which they are tried."""
+
+    route: Route
+    strategy: Strategy
+    policy: str | None
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejection, ...] = ()

@@ -1,0 +1,29 @@
+"""How many tokens a request used."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts of one answer, never negative.
+
+    ``cached_input_tokens`` are part of ``input_tokens`` and ``reasoning_tokens`` part of ``output_tokens``, as OpenAI
+    counts them; a dialect that counts them outside adds them in when it reads them.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """True where the provider gave no usable numbers and these are this gateway's estimate."""
+
+
+BYTES_PER_TOKEN = 4
+"""The rule of thumb by which text is estimated where nobody counted: English averages four bytes a token."""
+
+
+def estimated_tokens(text_bytes: int) -> int:
+    """Tokens in ``text_bytes`` bytes of text, at least one for any text at all."""
+    return -(-text_bytes // BYTES_PER_TOKEN)

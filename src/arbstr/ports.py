@@ -1,0 +1,151 @@
+"""What the pipeline and the edge need from the rest of the world, as protocols.
+
+``upstream``, ``store`` and ``telemetry`` implement them, ``testing`` has fakes of them, ``service`` hands them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+import msgspec
+
+from arbstr.domain.events import Frame
+from arbstr.domain.record import AttemptRecord, RequestRecord
+from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.domain.routing import Deployment
+
+
+class Clock(Protocol):
+    """Time. ``monotonic`` and ``sleep`` are in seconds; deadlines everywhere are instants of ``monotonic``."""
+
+    def monotonic(self) -> float: ...
+    def time(self) -> float:
+        """Seconds since the epoch, UTC: for what people read, never for a deadline."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Upstream(Protocol):
+    """An answer that has begun: the provider said 200 and is being read."""
+
+    status: int
+
+    async def read(self, until: float) -> Sequence[Frame]:
+        """The next frames as they come, at least one; none at all means that the answer has ended cleanly.
+
+        ``until`` is an instant of the clock. Raises :class:`~arbstr.domain.errors.UpstreamFailure`: TIMEOUT at that
+        instant, UNREADABLE when the answer was cut. Cancelling it is safe; the answer cannot be read on afterwards.
+        """
+        ...
+
+
+class Opening(Protocol):
+    """One attempt as an async context manager. Leaving it frees the connection: back to the pool after a clean end,
+    aborted at once otherwise."""
+
+    async def __aenter__(self) -> Upstream:
+        """Send the request and wait for an answer worth reading.
+
+        Raises :class:`~arbstr.domain.errors.UpstreamFailure` for everything that goes wrong upstream.
+        """
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Provider(Protocol):
+    """Somebody who sells models."""
+
+    def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> Opening:
+        """An attempt, not begun yet. The answer's headers must have come by ``until`` (monotonic)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Caller(Protocol):
+    """The other side of the edge: who asks, and is answered."""
+
+    request_id: str
+    wishes: Wishes
+
+    async def request(self, max_body: int) -> ChatRequest:
+        """Read and parse the body. Raises :class:`~arbstr.domain.errors.GatewayError`."""
+        ...
+
+    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, content_type: bytes) -> None:
+        """The answer's head; its body follows by :meth:`write` and ends by :meth:`finish`."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Pass bytes on; waits while the caller reads more slowly than they come."""
+        ...
+
+    async def finish(self, data: bytes = b"", *, close: bool = False) -> None:
+        """The last bytes and the proper end of the body; ``close``: then close the connection too."""
+        ...
+
+
+class RecordSink(Protocol):
+    """Somebody who wants to know what happened. Both calls return at once and never raise."""
+
+    def attempt(self, record: AttemptRecord) -> None:
+        """An upstream try has ended."""
+        ...
+
+    def request(self, record: RequestRecord) -> None:
+        """A client request is over; called exactly once for each."""
+        ...
+
+
+class Log(Protocol):
+    """Structured lines for the operator. ``event`` is a short sentence, the fields say the rest."""
+
+    def info(self, event: str, **fields: Any) -> None: ...
+    def warning(self, event: str, **fields: Any) -> None: ...
+    def error(self, event: str, **fields: Any) -> None: ...
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries of the request log as JSON-ready dicts, newest first."""
+
+    entries: list[dict[str, Any]]
+    total: int
+    since: float | None = None
+    until: float | None = None
+
+
+class LogHealth(msgspec.Struct, frozen=True):
+    """How the request log's writer fares."""
+
+    ok: bool
+    queued: int
+    """Rows waiting to be written."""
+    written: int
+    dropped: int
+    """Rows that will never be written: the queue was full."""
+    error: str | None = None
+    """What keeps it from writing now."""
+
+
+class RequestLog(RecordSink, Protocol):
+    """The durable memory of requests. Reading never waits for writing, nor the other way round."""
+
+    async def page(
+        self,
+        *,
+        page: int,
+        per_page: int,
+        order: str = "desc",
+    ) -> Page: ...
+
+    async def find(self, request_id: str) -> dict[str, Any] | None:
+        """One entry with its attempts, or None. Raises LogUnavailable where the log cannot be read."""
+        ...
+
+    def health(self) -> LogHealth: ...
