@@ -1,0 +1,62 @@
+# The workshop. `make help` lists what it can do; a fresh machine needs make, python3 and python3-venv.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+# Branch coverage that must be reached: overall, and in policy/. 0 only while rooms are half built.
+COVERAGE_GATE ?= 0
+COVERAGE_MIN := 90
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test lint fmt bench compat soak lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: ## set up what arbstr runs on and start it with mock providers
+	@bash scripts/setup.sh run
+	@exec .venv/bin/python -m arbstr serve --mock $(ARGS)
+
+setup: ## set up what the checks and tests need
+	@bash scripts/setup.sh dev
+
+test: lint ## all checks and tests
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage combine --quiet
+ifeq ($(COVERAGE_GATE),1)
+	$(PY) -m coverage report --fail-under=$(COVERAGE_MIN)
+	$(PY) -m coverage report --include='src/arbstr/policy/*' --fail-under=100
+else
+	$(PY) -m coverage report
+endif
+
+lint: setup ## the checks alone: style, types, import rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+fmt: setup ## format the code and fix what ruff can fix
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench: ## measure against nginx and other gateways
+	@bash scripts/setup.sh run
+	@bash bench/run.sh $(ARGS)
+
+compat: setup ## run the gateway in front of a provider that was not written here
+	@bash tests/compat/run.sh $(ARGS)
+
+soak: setup ## 50,000 requests, and what they leave in memory
+	@$(PY) tests/soak.py $(ARGS)
+
+lock: ## renew the locked requirements (ARGS='--upgrade-package NAME' for one)
+	@bash scripts/setup.sh lock
+	@bash scripts/lock.sh $(ARGS)
+
+clean: ## remove environments, caches and what tests left behind
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov .coverage .coverage.*
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

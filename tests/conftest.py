@@ -1,0 +1,16 @@
+"""What every test shares: the event loop is uvloop, as in production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give each async test a fresh uvloop; what passes on asyncio's own loop alone proves little."""
+    return {"uvloop": uvloop.new_event_loop}
