@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from importlib import metadata
 from itertools import product
 from pathlib import Path
@@ -16,13 +17,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)", re.MULTILINE)
-FOREIGN = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host|file:|(?:^|\s)/\w", re.MULTILINE)
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==\d", re.MULTILINE)
+FOREIGN = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host|file://|(?:^|\s)/\w", re.MULTILINE)
 
 
-def missing(name: str, pins: dict[str, str]) -> set[str]:
+def missing(name: str, pins: Collection[str]) -> set[str]:
     """Return what the installed distribution `name` needs on a supported machine and `pins` lacks."""
     needs = [Requirement(line) for line in metadata.requires(name) or ()]
     environments = [
@@ -40,11 +41,11 @@ def missing(name: str, pins: dict[str, str]) -> set[str]:
 def problems(lock: Path) -> list[str]:
     """Return one line for each promise that `lock` breaks."""
     text = lock.read_text()
-    pins = {canonicalize_name(m["name"]): m["version"] for m in PIN.finditer(text)}
+    pins = {canonicalize_name(pin["name"]) for pin in PIN.finditer(text)}
     found = [f"names an index or a path: {m.group().strip()!r}" for m in FOREIGN.finditer(text)]
     entries = re.split(r"\n(?=[A-Za-z0-9])", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
     found += [f"has no hash: {entry.strip()}" for entry in entries if entry.strip() and "--hash=sha256:" not in entry]
-    for name in pins:
+    for name in sorted(pins):
         try:
             found += sorted(missing(name, pins))
         except metadata.PackageNotFoundError:

@@ -53,7 +53,7 @@ echo "setup: installing $lock into $venv"
 pip install --quiet --require-hashes --only-binary :all: -r "$lock" || die \
     "could not install $lock; the lines above say why. Usual causes:" \
     "- no way to a package index (set PIP_INDEX_URL or HTTPS_PROXY where one is needed);" \
-    "- no wheel for this machine: Linux on x86_64 or aarch64 with Python 3.11 to 3.13 is what the locks are made for;" \
+    "- no wheel for this machine: Linux on x86_64 or aarch64 with Python 3.11 to 3.14 is what the locks are made for;" \
     "- TLS certificates are missing. On Debian or Ubuntu: apt install ca-certificates"
 if [ "$what" != lock ]; then
     pip install --quiet --no-build-isolation --no-deps --editable . || die "could not install arbstr itself into $venv"
