@@ -1,0 +1,1 @@
+"""HTTP out: the client, its connections, and the providers that are reached through it."""

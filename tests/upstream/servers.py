@@ -1,0 +1,145 @@
+"""Servers on 127.0.0.1 whose every byte a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from arbstr.upstream.pool import Origin
+
+LONG = 20.0
+"""Seconds after which a test is broken rather than slow."""
+
+
+class Peer:
+    """The server's side of one connection."""
+
+    def __init__(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server = server
+        self.number = len(server.peers)
+        self.reader = reader
+        self.writer = writer
+        self.gone = asyncio.Event()
+
+    async def head(self) -> bytes:
+        """Read one request head, blank line included."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        self.server.requests += 1
+        return head
+
+    async def request(self) -> tuple[bytes, bytes]:
+        """Read one request: head and body."""
+        head = await self.head()
+        length = 0
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        return head, await self.reader.readexactly(length)
+
+    async def send(self, data: bytes) -> None:
+        """Write `data` and wait until there is room for more."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self, body: bytes = b"ok", *headers: bytes, status: bytes = b"200 OK") -> None:
+        """Send a whole answer with Content-Length."""
+        lines = [b"HTTP/1.1 " + status, b"content-length: %d" % len(body), *headers]
+        await self.send(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+    async def left(self) -> None:
+        """Wait until the client has closed the connection; whatever it still sends is thrown away."""
+        try:
+            while await self.reader.read(65536):
+                pass
+        except ConnectionError:
+            pass
+        self.gone.set()
+
+    def reset(self) -> None:
+        """Drop the connection."""
+        self.writer.transport.abort()
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class Server:
+    """What a test knows of a running server."""
+
+    def __init__(self) -> None:
+        self.origin = Origin("http", "127.0.0.1", 0)
+        self.peers: list[Peer] = []
+        self.requests = 0
+        self.changed = asyncio.Condition()
+
+    async def nobody(self) -> None:
+        """Wait until every connection has been closed by the client, as seen from here."""
+        async with asyncio.timeout(LONG):
+            for peer in tuple(self.peers):
+                await peer.gone.wait()
+
+
+@asynccontextmanager
+async def serve(script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Server]:
+    """Run `script` for every connection. It ends by returning: then the connection is closed.
+
+    What a script raises, except for the loss of its connection, fails the test.
+    """
+    server = Server()
+    tasks: set[asyncio.Task[None]] = set()
+    errors: list[BaseException] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        peer = Peer(server, reader, writer)
+        server.peers.append(peer)
+        try:
+            await script(peer)
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            peer.gone.set()
+        except asyncio.CancelledError:
+            pass
+        except Exception as exc:
+            errors.append(exc)
+        finally:
+            writer.close()
+            tasks.discard(task)
+
+    listener = await asyncio.start_server(handle, host, 0, ssl=tls, backlog=1024, limit=1 << 20)
+    port = listener.sockets[0].getsockname()[1]
+    server.origin = Origin("https" if tls else "http", host, port)
+    try:
+        yield server
+    finally:
+        listener.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if errors:
+        raise errors[0]
+
+
+def loop_script(*, body: bytes = b"ok") -> Script:
+    """Return a script that answers every request with `body`, on and on."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.answer(body)
+
+    return script
+
+
+def once(raw: bytes) -> Script:
+    """Return a script that answers the first request of a connection with `raw` and then waits for the client to go."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(raw)
+        await peer.left()
+
+    return script
