@@ -144,17 +144,19 @@ def test_an_unknown_cost_is_counted_instead_of_added() -> None:
 
 
 def test_attempts_are_counted_by_their_outcome() -> None:
-    """Failures by their kind, which is never free text; failed ones once more as retries."""
+    """Failures by their kind, which is never free text; a try that its caller did not wait for is none."""
     it = metrics()
 
     it.attempt(attempt())
     it.attempt(attempt(error="timeout: no first token in 30 s", status=None))
     it.attempt(attempt(error="something strange", status=None))
+    it.attempt(attempt(status=None))
 
     name = "arbstr_upstream_attempts_total"
     assert value(it, name, provider="alpha", outcome="ok") == 1
     assert value(it, name, provider="alpha", outcome="timeout") == 1
     assert value(it, name, provider="alpha", outcome="other") == 1
+    assert value(it, name, provider="alpha", outcome="abandoned") == 1
     assert value(it, "arbstr_retries_total", provider="alpha") == 2
 
 

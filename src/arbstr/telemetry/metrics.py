@@ -100,7 +100,7 @@ class Metrics:
 
     def attempt(self, record: AttemptRecord) -> None:
         if record.error is None:
-            self._attempts[record.provider, "ok"] += 1
+            self._attempts[record.provider, "abandoned" if record.status is None else "ok"] += 1
             return
         kind = record.error.partition(":")[0]
         self._attempts[record.provider, kind if kind in _OUTCOMES else OTHER] += 1
