@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from arbstr.config.compile import Compiled, LogSettings, ProviderSpec
+from arbstr.config.load import find, load
+from arbstr.config.problems import ConfigError, Problem
 
-__all__ = ["Compiled", "LogSettings", "ProviderSpec"]
+__all__ = ["Compiled", "ConfigError", "LogSettings", "Problem", "ProviderSpec", "find", "load"]

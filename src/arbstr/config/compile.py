@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from arbstr.domain.routing import Deployment, Snapshot, Tier, Timeouts
+from arbstr.config import planned, schema
+from arbstr.config.credentials import Credential, credentials
+from arbstr.config.leaves import KINDS, MOCK
+from arbstr.config.problems import Problems
+from arbstr.config.routes import Routes, build_routes, provider_timeouts
+from arbstr.config.warnings import warnings
+from arbstr.domain.money import PicoSats, Rates
+from arbstr.domain.routing import (
+    BreakerSettings,
+    Deployment,
+    PolicyRule,
+    ProviderView,
+    RetrySettings,
+    Snapshot,
+    Tier,
+    Timeouts,
+)
 from arbstr.domain.secret import Secret
 
 
@@ -57,9 +75,149 @@ class Compiled(msgspec.Struct, frozen=True):
     admin_key: Secret | None = None
     source: Path | None = None
     """The file it was read from; None for the built-in mock configuration."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed and probably not meant, one line each: ``path.to.key: what, and what to do``."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret in it, for those who must keep them out of what they write."""
         keys = [provider.api_key for provider in self.providers] + [self.admin_key]
         return tuple(key for key in keys if key is not None)
+
+
+def compile_config(
+    config: schema.Config, problems: Problems, *, environ: Mapping[str, str], folder: Path, source: Path | None
+) -> Compiled:
+    """All of ``config``, or :class:`~arbstr.config.problems.ConfigError` with every problem that was found.
+
+    ``folder`` is what relative paths are relative to. ``source`` is the file; without one, and only then, providers
+    may be of kind mock.
+    """
+    keys = credentials(config.providers, environ, problems)
+    routes = build_routes(config, problems)
+    specs = []
+    for name, provider in config.providers.items():
+        _check_provider(name, provider, problems, mock=source is None)
+        specs.append(_spec(name, config, keys[name], routes))
+    _check_server(config.server, problems)
+    _check_retry(config.resilience.retry, problems)
+    rules = _rules(config.policies, problems)
+    problems.raise_if_any()
+    server = config.server
+    return Compiled(
+        snapshot=_snapshot(config, routes, rules, tuple(specs)),
+        host=server.listen.host,
+        port=server.listen.port,
+        drain_timeout=server.drain_timeout,
+        store=(folder / config.store.url).absolute(),
+        log=LogSettings(level=config.logging.level, format=config.logging.format),
+        providers=tuple(specs),
+        allow_unauthenticated=server.allow_unauthenticated,
+        admin_key=server.admin_key.secret if server.admin_key else None,
+        source=source,
+        warnings=tuple(warnings(config, {name: key.source for name, key in keys.items()}, routes)),
+    )
+
+
+def _check_provider(name: schema.Name, provider: schema.Provider, problems: Problems, *, mock: bool) -> None:
+    kind = provider.kind or (name if name in planned.KINDS else "openai")
+    path = ("providers", name)
+    if kind == MOCK and mock:
+        return
+    if kind not in KINDS:
+        meant = f'"{kind}"' if provider.kind else f'"{kind}", which its name stands for,'
+        problems.add((*path, "kind"), f"{meant} is not available in this version, expected openai")
+    elif provider.base_url is None:
+        problems.add((*path, "base_url"), 'is missing, expected its URL such as "https://api.example.com/v1"')
+
+
+def _check_server(server: schema.Server, problems: Problems) -> None:
+    if not server.listen.loopback and not server.allow_unauthenticated:
+        problems.add(
+            ("server", "listen"),
+            "can be reached from other machines, and no keys protect it; "
+            "expected a loopback address such as 127.0.0.1:8080, or allow_unauthenticated = true",
+        )
+
+
+def _check_retry(retry: schema.Retry, problems: Problems) -> None:
+    if retry.max_backoff < retry.initial_backoff:
+        path = ("resilience", "retry", "max_backoff")
+        problems.add(path, f"is shorter than initial_backoff, expected {retry.initial_backoff:g}s or more")
+
+
+def _rules(policies: schema.Policies, problems: Problems) -> tuple[PolicyRule, ...]:
+    names: set[str] = set()
+    for index, rule in enumerate(policies.rules):
+        if rule.name in names:
+            problems.add(("policies", "rules", index, "name"), f'"{rule.name}" is given twice, expected each name once')
+        names.add(rule.name)
+    return tuple(
+        PolicyRule(
+            name=rule.name,
+            allowed_models=frozenset(rule.allowed_models) if rule.allowed_models is not None else None,
+            strategy=rule.strategy,
+            max_output_rate=_output_rate(rule.max_sats_per_1k_output),
+            keywords=tuple(word.strip() for word in rule.keywords),
+        )
+        for rule in policies.rules
+    )
+
+
+def _output_rate(sats: Decimal | None) -> PicoSats | None:
+    return None if sats is None else Rates.per_thousand(input=Decimal(0), output=sats).output
+
+
+def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Routes) -> ProviderSpec:
+    provider = config.providers[name]
+    return ProviderSpec(
+        name=name,
+        kind=provider.kind or "openai",
+        base_url=provider.base_url or f"{MOCK}://{name}",
+        api_key=key.secret,
+        key_source=key.source,
+        tier=provider.tier,
+        timeouts=provider_timeouts(config, provider),
+        deployments=routes.deployments[name],
+    )
+
+
+def _snapshot(
+    config: schema.Config, routes: Routes, rules: tuple[PolicyRule, ...], specs: tuple[ProviderSpec, ...]
+) -> Snapshot:
+    retry, breaker = config.resilience.retry, config.resilience.circuit_breaker
+    return Snapshot(
+        routes=routes.by_model,
+        default_route=routes.default,
+        rules=rules,
+        providers=tuple(_view(spec) for spec in specs),
+        retry=RetrySettings(
+            max_attempts=retry.max_attempts,
+            initial_backoff=retry.initial_backoff,
+            max_backoff=retry.max_backoff,
+            backoff_multiplier=float(retry.backoff_multiplier),
+            retryable_statuses=frozenset(retry.retryable_errors),
+        ),
+        breaker=BreakerSettings(
+            failure_threshold=breaker.failure_threshold,
+            success_threshold=breaker.success_threshold,
+            timeout=breaker.timeout,
+            half_open_max_requests=breaker.half_open_max_requests,
+        ),
+        request_timeout=config.resilience.timeout.request,
+        max_body=config.server.max_body,
+        max_in_flight=config.server.max_in_flight,
+        stream_metadata=config.server.stream_metadata,
+    )
+
+
+def _view(spec: ProviderSpec) -> ProviderView:
+    return ProviderView(
+        name=spec.name,
+        kind=spec.kind,
+        base_url=spec.base_url,
+        masked_key=spec.api_key.masked if spec.api_key else None,
+        key_source=spec.key_source,
+        tier=spec.tier,
+        deployments=spec.deployments,
+    )

@@ -1,0 +1,55 @@
+"""Which key belongs to which provider, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from arbstr.config import schema
+from arbstr.config.environment import key_variable
+from arbstr.config.leaves import api_key
+from arbstr.config.problems import Problems
+from arbstr.config.units import Text
+from arbstr.domain.secret import Secret
+
+
+class Credential(msgspec.Struct, frozen=True):
+    secret: Secret | None
+    source: str
+    """``none``, ``literal``, ``${NAME}`` or the name of the environment variable."""
+
+
+def credentials(
+    providers: Mapping[schema.Name, schema.Provider], environ: Mapping[str, str], problems: Problems
+) -> dict[str, Credential]:
+    """The credential of each provider: its own, or by the convention ``ARBSTR_NAME_API_KEY``.
+
+    Two names that come to the same variable are refused, lest one is called with the other's key.
+    """
+    owners: dict[str, str] = {}
+    found: dict[str, Credential] = {}
+    for name, provider in providers.items():
+        variable = key_variable(name)
+        other = owners.setdefault(variable, name)
+        if other != name:
+            problems.add(("providers", name), f"shares the key variable {variable} with {other}, expected another name")
+        found[name] = _own(provider) or _by_convention(name, variable, environ, problems)
+    return found
+
+
+def _own(provider: schema.Provider) -> Credential | None:
+    key = provider.api_key
+    return Credential(secret=key.secret, source=key.source) if key else None
+
+
+def _by_convention(name: str, variable: str, environ: Mapping[str, str], problems: Problems) -> Credential:
+    value = environ.get(variable, "")
+    if not value:
+        return Credential(secret=None, source="none")
+    try:
+        key = api_key(Text(value, variable), schema.Key(""))
+    except ValueError as error:
+        problems.add(("providers", name, "api_key"), f"the value of {variable} {error}")
+        return Credential(secret=None, source="none")
+    return Credential(secret=key.secret, source=variable)

@@ -1,0 +1,158 @@
+"""Single values of the configuration: from what stands there to the type that the schema names.
+
+One function for each type, in :data:`LEAVES`. A ``ValueError`` says what is wrong and what was expected.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+from arbstr.config import planned, schema, units
+from arbstr.config.problems import any_of, nearest
+from arbstr.config.units import Text, described, shown
+from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
+from arbstr.domain.secret import Secret
+
+Leaf = Callable[[Any, schema.Key], Any]
+
+KINDS = ("openai",)
+MOCK = "mock"
+"""The kind of the built-in providers of ``serve --mock``; no file may ask for it."""
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("json", "text")
+STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
+_LONGEST_MODEL = 256
+_LONGEST_KEY = 16 * 1024
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def boolean(value: Any, key: schema.Key) -> bool:
+    if isinstance(value, Text) and value.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[value.strip().lower()]
+    if not isinstance(value, bool):
+        raise ValueError(f"{described(value)}, expected true or false")
+    return value
+
+
+def integer(value: Any, key: schema.Key) -> int:
+    return units.integer(value, low=key.low, high=key.high)
+
+
+def decimal(value: Any, key: schema.Key) -> Decimal:
+    expected = f"a number from {key.low} to {key.high}"
+    exact = units.number(value, expected)
+    if not key.low <= exact <= key.high:
+        raise ValueError(f"{shown(value)} is out of range, expected {expected}")
+    return exact
+
+
+def text(value: Any, key: schema.Key) -> str:
+    """A string with something in it."""
+    if not isinstance(value, str):
+        raise ValueError(f"{described(value)}, expected a string")
+    if not value.strip():
+        raise ValueError("is empty, expected a string with something in it")
+    return str(value)
+
+
+def name(value: Any, key: schema.Key) -> str:
+    """A provider's or rule's name: it stands in headers, metrics and variable names."""
+    if not isinstance(value, str):
+        raise ValueError(f"{described(value)}, expected a name")
+    if not _NAME.match(value):
+        raise ValueError(
+            f"{shown(value)} is not a name, expected 1 to 64 of A-Z a-z 0-9 . _ - that begin with a letter or digit"
+        )
+    return str(value)
+
+
+def model_name(value: Any, key: schema.Key) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{described(value)}, expected the name of a model")
+    if not value or value != value.strip() or not value.isprintable() or len(value) > _LONGEST_MODEL:
+        raise ValueError(
+            f"{shown(value)} is not the name of a model, "
+            f"expected 1 to {_LONGEST_MODEL} printable characters without spaces around them"
+        )
+    return str(value)
+
+
+def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
+    """A credential that can stand in a header. Its value is in no message."""
+    source = value.source if isinstance(value, Text) else "literal"
+    if not isinstance(value, str):
+        raise ValueError(f'{described(value)}, expected a string such as "${{ALPHA_KEY}}"')
+    if not value:
+        raise ValueError("is empty, expected a key; leave the line out to call without one")
+    if not value.isascii() or not value.isprintable() or " " in value or len(value) > _LONGEST_KEY:
+        raise ValueError("has characters in it that no key has (white space, line ends, non-ASCII), expected a key")
+    return schema.ApiKey(secret=Secret(str(value)), source=source)
+
+
+def strategy(value: Any, key: schema.Key) -> Strategy:
+    known = [member.value for member in Strategy]
+    word = _word(value, "a strategy", [*known, *STRATEGY_ALIASES], later=planned.STRATEGIES)
+    return Strategy(STRATEGY_ALIASES.get(word, word))
+
+
+def kind(value: Any, key: schema.Key) -> str:
+    return MOCK if value == MOCK else _word(value, "a kind of provider", KINDS, later=planned.KINDS)
+
+
+def level(value: Any, key: schema.Key) -> str:
+    return _word(value.lower() if isinstance(value, str) else value, "a log level", LEVELS)
+
+
+def log_format(value: Any, key: schema.Key) -> str:
+    return _word(value, "a log format", FORMATS)
+
+
+def choice(members: type[enum.Enum]) -> Leaf:
+    """A reader of one of the values of ``members``."""
+
+    def read(value: Any, key: schema.Key) -> enum.Enum:
+        return members(_word(value, "known here", [str(member.value) for member in members]))
+
+    return read
+
+
+def _word(value: Any, what: str, known: Iterable[str], *, later: Iterable[str] = ()) -> str:
+    names = list(known)
+    if not isinstance(value, str):
+        raise ValueError(f"{described(value)}, expected {any_of(names)}")
+    if value in later:
+        raise ValueError(f"{shown(value)} is not available in this version, expected {any_of(names)}")
+    if value not in names:
+        hint = "" if isinstance(value, Text) else nearest(value, [*names, *later])
+        raise ValueError(f"{shown(value)} is not {what}, expected {any_of(names)}{hint}")
+    return str(value)
+
+
+LEAVES: dict[Any, Leaf] = {
+    bool: boolean,
+    int: integer,
+    str: text,
+    Decimal: decimal,
+    schema.Seconds: lambda value, key: units.duration(value, zero=key.low == 0),
+    schema.ByteCount: lambda value, key: units.size(value),
+    schema.Sats: lambda value, key: units.rate(value),
+    schema.Url: lambda value, key: units.url(value),
+    schema.StorePath: lambda value, key: units.store(value),
+    schema.Kind: kind,
+    schema.Level: level,
+    schema.Format: log_format,
+    schema.Name: name,
+    schema.ModelName: model_name,
+    schema.ApiKey: api_key,
+    units.Address: lambda value, key: units.address(value),
+    Strategy: strategy,
+    Commit: choice(Commit),
+    StreamMetadata: choice(StreamMetadata),
+    Tier: choice(Tier),
+}

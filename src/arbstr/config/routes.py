@@ -1,0 +1,147 @@
+"""From what is configured to who can serve which model."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from arbstr.config import schema
+from arbstr.config.problems import Path, Problems, nearest
+from arbstr.domain.money import Rates
+from arbstr.domain.routing import Deployment, Route, Strategy, Timeouts
+
+DEFAULT = "default"
+"""The route that takes the models that nobody lists."""
+
+
+class Routes(msgspec.Struct, frozen=True):
+    by_model: dict[str, Route]
+    default: Route | None
+    deployments: dict[str, tuple[Deployment, ...]]
+    """Of each provider, every deployment that a route may choose, each once."""
+
+
+def build_routes(config: schema.Config, problems: Problems) -> Routes:
+    """Every route: those of ``[models]``, and one for each model that a provider lists and that has none there."""
+    builder = _Builder(config, problems)
+    explicit = {str(name): builder.explicit(name, route) for name, route in config.models.items()}
+    default = explicit.pop(DEFAULT, None)
+    by_model = {str(name): builder.implicit(name) for name in builder.listed() if name not in explicit}
+    by_model |= {name: route for name, route in explicit.items() if route}
+    used = [deployment for route in (*by_model.values(), default) if route for deployment in route.deployments]
+    deployments = {
+        str(provider): tuple(dict.fromkeys(deployment for deployment in used if deployment.provider == provider))
+        for provider in config.providers
+    }
+    return Routes(by_model=by_model, default=default, deployments=deployments)
+
+
+def provider_timeouts(config: schema.Config, provider: schema.Provider) -> Timeouts:
+    """What holds for a provider: its own, else the general ones."""
+    general = config.resilience.timeout
+    base = Timeouts(connect=general.connect, first_token=general.first_token, answer=general.answer, idle=general.idle)
+    return _overridden(base, provider.timeout)
+
+
+def _overridden(base: Timeouts, own: schema.Timeout) -> Timeouts:
+    given = {name: value for name, value in msgspec.structs.asdict(own).items() if value is not None}
+    return msgspec.structs.replace(base, **given)
+
+
+class _Builder:
+    def __init__(self, config: schema.Config, problems: Problems) -> None:
+        self._config = config
+        self._problems = problems
+
+    def listed(self) -> list[schema.ModelName]:
+        """The models that providers list, in configured order, each once."""
+        return list(dict.fromkeys(model for provider in self._config.providers.values() for model in provider.models))
+
+    def implicit(self, model: schema.ModelName) -> Route:
+        """Every provider that lists the model, by the default strategy."""
+        return Route(model=model, strategy=self._config.policies.default_strategy, deployments=self._sellers(model))
+
+    def explicit(self, model: schema.ModelName, route: schema.Route) -> Route | None:
+        """A route as it was written, or None where something is wrong with it."""
+        path: Path = ("models", model)
+        if self._problems.within(path):
+            return None
+        self._check_form(route, path)
+        deployments = self._endpoints(model, route, path)
+        if not route.primary and not route.endpoints:
+            deployments = self._sellers(model)
+        if not deployments and not self._problems.within(path):
+            self._problems.add(path, "has no endpoint and no provider lists it, expected primary or endpoints")
+        by_default = Strategy.PRIORITY if route.primary else self._config.policies.default_strategy
+        strategy = route.strategy or by_default
+        return Route(model=model, strategy=strategy, deployments=deployments, commit=route.commit)
+
+    def _check_form(self, route: schema.Route, path: Path) -> None:
+        if route.primary and route.endpoints:
+            self._problems.add((*path, "endpoints"), "is given beside primary, expected one of the two")
+        if route.fallbacks and not route.primary:
+            self._problems.add((*path, "fallbacks"), "is given without primary, expected who is tried first there")
+
+    def _endpoints(self, model: schema.ModelName, route: schema.Route, path: Path) -> tuple[Deployment, ...]:
+        """The deployments of the route's own endpoints; two that are the same would only repeat a failure."""
+        places: list[tuple[Path, schema.Endpoint]] = [((*path, "primary"), route.primary)] if route.primary else []
+        places += [((*path, "fallbacks", index), endpoint) for index, endpoint in enumerate(route.fallbacks)]
+        places += [((*path, "endpoints", index), endpoint) for index, endpoint in enumerate(route.endpoints)]
+        found: dict[str, Deployment] = {}
+        for place, endpoint in places:
+            deployment = self._endpoint(model, endpoint, place)
+            if deployment and deployment.name in found:
+                self._problems.add(place, f"is {deployment.name} once more, expected each endpoint once")
+            elif deployment:
+                found[deployment.name] = deployment
+        return tuple(found.values())
+
+    def _endpoint(self, route: schema.ModelName, endpoint: schema.Endpoint, place: Path) -> Deployment | None:
+        known = self._config.providers
+        if endpoint.provider not in known:
+            hint = (
+                nearest(endpoint.provider, known) or f", expected one of {', '.join(known) or 'those in [providers]'}"
+            )
+            self._problems.add((*place, "provider"), f'there is no provider "{endpoint.provider}"{hint}')
+            return None
+        if endpoint.model is None and route == DEFAULT:
+            self._problems.add((*place, "model"), "is missing, expected the model that answers for unknown ones")
+            return None
+        return self._deployment(endpoint.provider, endpoint.model or route)
+
+    def _sellers(self, model: schema.ModelName) -> tuple[Deployment, ...]:
+        providers = self._config.providers
+        return tuple(self._deployment(name, model) for name, provider in providers.items() if model in provider.models)
+
+    def _deployment(self, name: schema.Name, model: schema.ModelName) -> Deployment:
+        """``model`` at that provider: as it lists it, else by the name it knows it by, else unlisted at its rates."""
+        provider = self._config.providers[name]
+        same = (listed for listed, entry in provider.models.items() if entry.upstream_model == model)
+        listed = model if model in provider.models else next(same, model)
+        entry = provider.models.get(listed, schema.Model())
+        return Deployment(
+            provider=name,
+            model=entry.upstream_model or listed,
+            rates=self._rates(name, listed, entry),
+            tier=provider.tier,
+            timeouts=_overridden(provider_timeouts(self._config, provider), entry.timeout),
+            context_window=entry.context_window,
+        )
+
+    def _rates(self, name: schema.Name, model: schema.ModelName, entry: schema.Model) -> Rates:
+        provider = self._config.providers[name]
+        base_fee = entry.base_fee if entry.base_fee is not None else provider.base_fee
+        return Rates.per_thousand(
+            input=self._rate(name, model, "input_rate", entry.input_rate, provider.input_rate),
+            output=self._rate(name, model, "output_rate", entry.output_rate, provider.output_rate),
+            base_fee=base_fee,
+        )
+
+    def _rate(self, name: str, model: str, key: str, own: Decimal | None, general: Decimal | None) -> Decimal:
+        rate = own if own is not None else general
+        if rate is None and not self._problems.within(("providers", name, "models", model, key)):
+            tokens = key.removesuffix("_rate")
+            wanted = f"satoshis per 1,000 {tokens} tokens ({key} = 0 if it is free)"
+            self._problems.add(("providers", name, key), f"is missing, expected {wanted}")
+        return rate if rate is not None else Decimal(0)

@@ -1,0 +1,227 @@
+"""Every key of the configuration: its type, its default and what it means.
+
+The one table. Reading, error messages and ``docs/reference/config.md`` follow it. A field is a key; its annotation
+carries a :class:`Key` with the help text and the bounds. A field without a default is required.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, NewType
+
+import msgspec
+
+from arbstr.config.units import Address
+from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
+from arbstr.domain.secret import Secret
+
+Seconds = NewType("Seconds", float)
+ByteCount = NewType("ByteCount", int)
+Sats = NewType("Sats", Decimal)
+Url = NewType("Url", str)
+StorePath = NewType("StorePath", str)
+Kind = NewType("Kind", str)
+Level = NewType("Level", str)
+Format = NewType("Format", str)
+ModelName = NewType("ModelName", str)
+Name = NewType("Name", str)
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A credential and where it came from: ``literal``, ``${NAME}`` or the name of an environment variable."""
+
+    secret: Secret
+    source: str
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What there is to say of a key beyond its type."""
+
+    help: str
+    low: int = 0
+    """Of whole numbers: the least. Of durations: 1 means that 0 is refused."""
+    high: int = 2**31 - 1
+    alias: str | None = None
+    """Another name that is accepted for it."""
+
+
+class Timeout(msgspec.Struct, frozen=True):
+    connect: Annotated[Seconds | None, Key("TCP and TLS.", low=1)] = None
+    first_token: Annotated[
+        Seconds | None, Key("Streams: from the request sent to the first content-bearing event.", low=1)
+    ] = None
+    answer: Annotated[Seconds | None, Key("Whole answers: one attempt.", low=1)] = None
+    idle: Annotated[Seconds | None, Key("Between two reads of a stream.", low=1)] = None
+
+
+class Server(msgspec.Struct, frozen=True):
+    listen: Annotated[
+        Address,
+        Key("`HOST:PORT`. Beyond loopback it needs keys, or `allow_unauthenticated = true`. Port 0 takes a free one."),
+    ] = Address("127.0.0.1", 8080)
+    max_body: Annotated[ByteCount, Key("The longest request body, decoded. Beyond it: 413.")] = ByteCount(32 * 1024**2)
+    max_in_flight: Annotated[int, Key("Requests at a time. Beyond it 503 at once.", low=1, high=1_000_000)] = 1000
+    drain_timeout: Annotated[
+        Seconds,
+        Key("How long requests in flight may take to finish after SIGTERM; streams past it get an error event."),
+    ] = Seconds(30.0)
+    stream_metadata: Annotated[
+        StreamMetadata,
+        Key("How cost and latency follow a stream's `[DONE]`: as an SSE comment, as an event, or not at all."),
+    ] = StreamMetadata.COMMENT
+    allow_unauthenticated: Annotated[bool, Key("Listen beyond loopback, where others can spend your money.")] = False
+    admin_key: Annotated[ApiKey | None, Key("Reserved for `/admin`. Nothing uses it yet.")] = None
+
+
+class Store(msgspec.Struct, frozen=True):
+    url: Annotated[
+        StorePath,
+        Key(
+            "The request log: `sqlite:///relative.db` or `sqlite:////absolute.db`. "
+            "Relative to the folder of the configuration file."
+        ),
+    ] = StorePath("arbstr.db")
+
+
+class Model(msgspec.Struct, frozen=True):
+    upstream_model: Annotated[
+        ModelName | None, Key("The name that the provider knows the model by; its own name if absent.")
+    ] = None
+    input_rate: Annotated[Sats | None, Key("Satoshis per 1,000 input tokens; the provider's if absent.")] = None
+    output_rate: Annotated[Sats | None, Key("Satoshis per 1,000 output tokens; the provider's if absent.")] = None
+    base_fee: Annotated[Sats | None, Key("Satoshis per request; the provider's if absent.")] = None
+    context_window: Annotated[int | None, Key("Tokens that fit, where it is known.", low=1)] = None
+    timeout: Annotated[Timeout, Key("Overrides the provider's timeouts for this model.")] = Timeout()
+
+
+class Provider(msgspec.Struct, frozen=True):
+    kind: Annotated[
+        Kind | None,
+        Key(
+            "`openai` is any API that speaks OpenAI's chat completions. "
+            "Default: the provider's name if it is a kind, else `openai`."
+        ),
+    ] = None
+    base_url: Annotated[
+        Url | None, Key("Required. The root of its API, with its `/v1`: `https://api.example.com/v1`.", alias="url")
+    ] = None
+    api_key: Annotated[
+        ApiKey | None,
+        Key(
+            "Its credential. If absent, the variable `ARBSTR_NAME_API_KEY`, where `NAME` is the provider's name in "
+            "upper case with `_` for all but letters and digits; if that is unset too, it is called without a key."
+        ),
+    ] = None
+    models: Annotated[
+        dict[ModelName, Model],
+        Key("What it sells: a list of names, or a table for each model. Routes may name others too."),
+    ] = {}
+    tier: Annotated[Tier, Key("What quality it stands for.")] = Tier.STANDARD
+    input_rate: Annotated[
+        Sats | None, Key("Satoshis per 1,000 input tokens. Required here or for each of its models; 0 if it is free.")
+    ] = None
+    output_rate: Annotated[
+        Sats | None, Key("Satoshis per 1,000 output tokens. Required here or for each of its models; 0 if it is free.")
+    ] = None
+    base_fee: Annotated[Sats, Key("Satoshis per request.")] = Sats(Decimal(0))
+    timeout: Annotated[Timeout, Key("Overrides `resilience.timeout` for this provider.")] = Timeout()
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    provider: Annotated[Name, Key("A provider's name. It need not list the model itself.")]
+    model: Annotated[
+        ModelName | None,
+        Key("A model that the provider lists, or the name it knows the model by. Default: the route's name."),
+    ] = None
+
+
+class Route(msgspec.Struct, frozen=True):
+    strategy: Annotated[
+        Strategy | None,
+        Key("How candidates are ordered. Default: `priority` with `primary`, else `policies.default_strategy`."),
+    ] = None
+    primary: Annotated[Endpoint | None, Key("Who is tried first.")] = None
+    fallbacks: Annotated[tuple[Endpoint, ...], Key("Who is tried next, in this order.")] = ()
+    endpoints: Annotated[
+        tuple[Endpoint, ...], Key("Candidates on equal terms, instead of `primary` and `fallbacks`.")
+    ] = ()
+    commit: Annotated[
+        Commit,
+        Key("How long a stream is held so that it can still fall back: until its first content, or until it is whole."),
+    ] = Commit.FIRST_CONTENT
+
+
+class Rule(msgspec.Struct, frozen=True):
+    name: Annotated[Name, Key("What `X-Arbstr-Policy` chooses it by.")]
+    allowed_models: Annotated[tuple[ModelName, ...] | None, Key("Models it may be used with; all if absent.")] = None
+    strategy: Annotated[Strategy | None, Key("Instead of the route's.")] = None
+    max_sats_per_1k_output: Annotated[
+        Sats | None, Key("Candidates with a higher output rate are left out. Satoshis per 1,000 tokens.")
+    ] = None
+    keywords: Annotated[
+        tuple[str, ...],
+        Key("Whole words of the last user message, in any case, that choose it. Without any, only the header does."),
+    ] = ()
+
+
+class Policies(msgspec.Struct, frozen=True):
+    default_strategy: Annotated[Strategy, Key("For models without a route of their own.")] = Strategy.CHEAPEST
+    rules: Annotated[tuple[Rule, ...], Key("The first that matches wins.")] = ()
+
+
+class Retry(msgspec.Struct, frozen=True):
+    max_attempts: Annotated[int, Key("On one provider, the first included.", low=1, high=100)] = 3
+    initial_backoff: Annotated[Seconds, Key("The first wait; each is uniform between half the step and the step.")] = (
+        Seconds(0.25)
+    )
+    max_backoff: Annotated[Seconds, Key("The longest step.")] = Seconds(10.0)
+    backoff_multiplier: Annotated[Decimal, Key("From one step to the next.", low=1, high=100)] = Decimal("2.0")
+    retryable_errors: Annotated[
+        tuple[int, ...], Key("Statuses of a provider after which it may be tried again.", low=400, high=599)
+    ] = (408, 429, 500, 502, 503, 504, 529)
+
+
+class CircuitBreaker(msgspec.Struct, frozen=True):
+    failure_threshold: Annotated[int, Key("Consecutive failures that open a provider's circuit.", low=1)] = 3
+    success_threshold: Annotated[int, Key("Successful probes that close it.", low=1)] = 1
+    timeout: Annotated[Seconds, Key("From opening to the first probe.", low=1)] = Seconds(30.0)
+    half_open_max_requests: Annotated[int, Key("Probes at a time.", low=1)] = 1
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    connect: Annotated[Seconds, Key("TCP and TLS.", low=1)] = Seconds(5.0)
+    first_token: Annotated[
+        Seconds, Key("Streams: from the request sent to the first content-bearing event.", low=1)
+    ] = Seconds(30.0)
+    answer: Annotated[Seconds, Key("Whole answers: one attempt.", low=1)] = Seconds(300.0)
+    idle: Annotated[Seconds, Key("Between two reads of a stream.", low=1)] = Seconds(30.0)
+    request: Annotated[Seconds, Key("Everything, all attempts.", low=1)] = Seconds(600.0)
+
+
+class Resilience(msgspec.Struct, frozen=True):
+    retry: Annotated[Retry, Key("When and how often a provider is tried again.")] = Retry()
+    circuit_breaker: Annotated[CircuitBreaker, Key("When a provider is left alone.")] = CircuitBreaker()
+    timeout: Annotated[Timeouts, Key("How long to wait. The first four also per provider and per model.")] = Timeouts()
+
+
+class Logging(msgspec.Struct, frozen=True):
+    level: Annotated[Level, Key("The least important lines that are written.")] = Level("info")
+    format: Annotated[Format, Key("For machines, or for people.")] = Format("json")
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A configuration as it was written, with defaults filled in."""
+
+    server: Annotated[Server, Key("How callers reach it.")] = Server()
+    store: Annotated[Store, Key("Where it remembers.")] = Store()
+    providers: Annotated[dict[Name, Provider], Key("Who sells models. Also `[[providers]]` with a `name`.")] = {}
+    models: Annotated[
+        dict[ModelName, Route],
+        Key(
+            "Routes, all optional: without one, every provider that lists the model is a candidate. "
+            "`[models.default]` takes the models that nobody lists."
+        ),
+    ] = {}
+    policies: Annotated[Policies, Key("What may be chosen for whom.")] = Policies()
+    resilience: Annotated[Resilience, Key("What to do when a provider fails.")] = Resilience()
+    logging: Annotated[Logging, Key("Lines on stdout.")] = Logging()

@@ -1,0 +1,49 @@
+"""What a configuration allows itself although it is probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from arbstr.config import schema
+from arbstr.config.environment import key_variable
+from arbstr.config.problems import dotted
+from arbstr.config.routes import Routes
+from arbstr.config.units import Address
+
+
+def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Routes) -> Iterator[str]:
+    """One line each: ``path.to.key: what is odd, and what to do about it``."""
+    if not config.providers:
+        yield "providers: there is none, so every request is answered 404"
+    for name, provider in config.providers.items():
+        for key, message in _of_provider(name, provider, key_sources[name], bool(routes.deployments[name])):
+            yield f"{dotted(('providers', name, *key))}: {message}"
+    for index, rule in enumerate(config.policies.rules):
+        for model in sorted(rule.allowed_models or ()):
+            if model not in routes.by_model and routes.default is None:
+                yield f'policies.rules[{index}].allowed_models: nobody sells "{model}"'
+    if config.server.admin_key:
+        yield "server.admin_key: nothing uses it in this version"
+        if config.server.admin_key.source == "literal":
+            yield 'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"'
+    if not config.server.listen.loopback:
+        yield "server.allow_unauthenticated: whoever can reach this address can spend your money"
+
+
+def _of_provider(
+    name: str, provider: schema.Provider, key_source: str, used: bool
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not used:
+        yield (), "no model is listed and no route names it, so it is never called"
+    if provider.base_url is None:
+        return
+    if key_source == "none":
+        yield ("api_key",), f"none is set ({key_variable(name)} is not either), so it is called without a key"
+    if key_source == "literal":
+        yield ("api_key",), f'stands in the file, better a variable: "${{{key_variable(name)}}}", or no line at all'
+    parts = urlsplit(provider.base_url)
+    if not parts.path:
+        yield ("base_url",), "has no path; most OpenAI-compatible APIs are found under /v1"
+    if parts.scheme == "http" and key_source != "none" and not Address(parts.hostname or "", 80).loopback:
+        yield ("base_url",), "sends its key unencrypted, better https://"
