@@ -1,0 +1,42 @@
+"""The OpenAI dialect in one place: what the rooms below take from here, and the answers of ``/v1/models``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from arbstr.dialects.openai_convert import StreamCollector, looks_like_sse, whole_to_stream
+from arbstr.dialects.openai_request import encode_chat, parse_chat
+from arbstr.dialects.openai_stream import StreamDecoder, parse_whole
+from arbstr.dialects.openai_usage import merge_usage, read_usage
+from arbstr.dialects.sse import DONE
+
+__all__ = [
+    "DONE",
+    "StreamCollector",
+    "StreamDecoder",
+    "encode_chat",
+    "looks_like_sse",
+    "merge_usage",
+    "model_object",
+    "models_list",
+    "parse_chat",
+    "parse_whole",
+    "read_usage",
+    "whole_to_stream",
+]
+
+
+def model_object(name: str, *, created: int, owned_by: str) -> bytes:
+    """One model as ``GET /v1/models/{id}`` answers it; ``created`` in seconds since the epoch."""
+    return msgspec.json.encode(_model(name, created, owned_by))
+
+
+def models_list(names: Iterable[str], *, created: int, owned_by: str) -> bytes:
+    """All models as ``GET /v1/models`` answers them, in the given order."""
+    return msgspec.json.encode({"object": "list", "data": [_model(name, created, owned_by) for name in names]})
+
+
+def _model(name: str, created: int, owned_by: str) -> dict[str, str | int]:
+    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}

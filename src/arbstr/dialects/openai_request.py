@@ -1,0 +1,249 @@
+"""Chat completion requests in the OpenAI dialect: what a caller sent, checked, and what a provider is sent.
+
+What is read is checked, and what is sent on is re-serialised from what was checked: of duplicate keys the last one.
+All other values travel as the bytes they came in, so that no number loses a digit on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from arbstr.dialects import lenient
+from arbstr.domain.errors import InvalidRequest
+from arbstr.domain.request import ChatRequest
+
+Object = dict[str, msgspec.Raw]
+
+MAX_MESSAGES = 50_000
+MAX_VALUES = 1_000_000
+"""Brackets and commas, which bound the values that a body decodes to, and so the time and the memory it takes."""
+MAX_TOKENS = 2**31 - 1
+MAX_CHOICES = 128
+MAX_MODEL_NAME = 256
+MAX_DIGITS = 4300
+"""Digits at which an integer is refused: no reader of JSON must accept it, Python's own does not accept one more."""
+IMAGE_BYTES = 4096
+"""What an image counts for as input text, whatever its bytes: about 1,000 tokens, as vendors charge for a large one."""
+
+_decode = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(Object).decode
+_decode_objects = msgspec.json.Decoder(list[Object]).decode
+_encode = msgspec.json.Encoder().encode
+
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_STRIDE = MAX_DIGITS // 10
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\d+', re.DOTALL)
+_INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_TRUE = msgspec.Raw(b"true")
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """The request in ``body``. Raises :class:`InvalidRequest`, naming what was found and what is expected.
+
+    ``null`` in a field that is read counts as absent.
+    """
+    marker = b""
+    try:
+        whole, fields = _read(body)
+    except InvalidRequest:
+        readable = lenient.replace_lone_surrogates(body)
+        if readable == body:
+            raise
+        # Lone surrogates are no text, but callers' strings have them: they are read as U+FFFD, and sent as they came.
+        marker = hashlib.sha256(body).hexdigest().encode()  # which the body does not have in it
+        whole, _ = _read(readable)
+        _, fields = _read(lenient.replace_lone_surrogates(body, marker))
+    model = _model(whole.get("model"))
+    stream = _boolean(whole.get("stream"), "stream")
+    options = whole.get("stream_options")
+    if options is not None and type(options) is not dict:
+        raise _wrong("stream_options", options, "an object")
+    messages = whole.get("messages")
+    text_bytes, last_user_text, parts = _messages(messages)
+    fields["messages"] = _reserialised(fields["messages"], messages, parts)
+    if marker:
+        if marker.decode() in "".join(fields):
+            raise InvalidRequest("The name of a field has a surrogate without its other half.")
+        fields = {key: msgspec.Raw(bytes(value).replace(marker, b"\\u")) for key, value in fields.items()}
+    for key in ("tools", "functions", "response_format"):
+        if key in fields:
+            text_bytes += len(memoryview(fields[key]))
+    limit = _integer(whole.get("max_tokens"), "max_tokens", MAX_TOKENS)
+    wider = _integer(whole.get("max_completion_tokens"), "max_completion_tokens", MAX_TOKENS)
+    return ChatRequest(
+        model=model,
+        stream=stream,
+        fields=fields,
+        input_bytes=text_bytes,
+        last_user_text=last_user_text,
+        max_tokens=limit if wider is None else wider,
+        n=_integer(whole.get("n"), "n", MAX_CHOICES) or 1,
+        include_usage=stream
+        and options is not None
+        and _boolean(options.get("include_usage"), "stream_options.include_usage"),
+    )
+
+
+def encode_chat(request: ChatRequest, *, model: str, stream_options: bool = True) -> bytes:
+    """The body to send upstream: ``model`` in place of the caller's, and, for a stream, the wish for usage.
+
+    ``stream_options=False`` leaves that field out altogether, for providers that do not know it.
+    """
+    fields: dict[str, Any] = {**request.fields, "model": model}
+    if not stream_options:
+        fields.pop("stream_options", None)
+    elif request.stream and not request.include_usage:
+        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+    return _encode(fields)
+
+
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | Object:
+    if options is None or options == b"null":
+        return _INCLUDE_USAGE
+    return {**_decode_object(lenient.replace_lone_surrogates(bytes(options))), "include_usage": _TRUE}
+
+
+def _read(body: bytes) -> tuple[dict[str, Any], Object]:
+    """The body twice: decoded to the last value, which is what checks it, and as the bytes of its fields."""
+    if len(body) > MAX_VALUES and sum(body.count(byte) for byte in b"[{,") > MAX_VALUES:
+        raise InvalidRequest(f"The body has more than {MAX_VALUES:,} values.")
+    try:
+        whole = _decode(body)
+        if type(whole) is not dict:
+            raise InvalidRequest(f"The body must be a JSON object, but is {_kind(whole)}.")
+        if len(body) >= MAX_DIGITS and b"0" * 9 in body[::_STRIDE].translate(_DIGITS):
+            _refuse_long_integers(body)
+        return whole, _decode_object(body)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.") from None
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The body is not valid UTF-8.") from error
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The body has a number that is too large: {error}") from error
+    except msgspec.DecodeError as error:
+        if not body.strip(b" \t\r\n"):
+            raise InvalidRequest("The body is empty; a JSON object is expected.") from None
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+
+
+def _refuse_long_integers(body: bytes) -> None:
+    """Look at each number outside of strings; only called where many digits seem to stand in a row."""
+    for match in _TOKEN.finditer(body):
+        if match.end() - match.start() >= MAX_DIGITS and body[match.start()] != 34:  # '"'
+            raise InvalidRequest(f"The body has a number of {MAX_DIGITS:,} digits or more.")
+
+
+def _messages(messages: object) -> tuple[int, str, list[int]]:
+    """Check the messages. Returns the bytes of their text, the last user's text, and which have a list as content."""
+    if type(messages) is not list or not messages:
+        raise _wrong("messages", messages, "a list of at least one message")
+    if len(messages) > MAX_MESSAGES:
+        raise InvalidRequest(f"messages has {len(messages):,} entries; at most {MAX_MESSAGES:,}.", param="messages")
+    text_bytes = 0
+    last_user: object = ""
+    lists: list[int] = []
+    for index, message in enumerate(messages):
+        if type(message) is not dict:
+            raise _wrong(f"messages[{index}]", message, "an object")
+        role = message.get("role")
+        if type(role) is not str:
+            raise _wrong(f"messages[{index}].role", role, "a string")
+        content = message.get("content")
+        if type(content) is str:
+            text_bytes += len(content) if content.isascii() else len(content.encode())
+        elif type(content) is list:
+            text_bytes += _parts_bytes(content, index)
+            lists.append(index)
+        elif content is not None:
+            raise _wrong(f"messages[{index}].content", content, "a string or a list of content parts")
+        text_bytes += len(role)
+        if len(message) > 2:
+            text_bytes += sum(len(_encode(value)) for key, value in message.items() if key not in _COUNTED)
+        if role == "user":
+            last_user = content
+    return text_bytes, _text(last_user), lists
+
+
+_COUNTED = frozenset({"role", "content"})
+
+
+def _parts_bytes(parts: list[Any], index: int) -> int:
+    total = 0
+    for number, part in enumerate(parts):
+        if type(part) is not dict:
+            raise _wrong(f"messages[{index}].content[{number}]", part, "an object")
+        text = part.get("text")
+        if type(text) is str:
+            total += lenient.size(text)
+        elif "image_url" in part:
+            total += IMAGE_BYTES
+        else:
+            total += len(_encode(part))
+    return total
+
+
+def _text(content: object) -> str:
+    if type(content) is str:
+        return content
+    if type(content) is list:
+        return "\n".join(text for part in content if (text := lenient.text(part.get("text"))))
+    return ""
+
+
+def _reserialised(raw: msgspec.Raw, messages: object, lists: Sequence[int]) -> msgspec.Raw:
+    """The messages, and their lists of content parts, without duplicate keys and otherwise as they came."""
+    objects = cast("list[dict[str, Any]]", _decode_objects(raw))
+    for index in lists:
+        objects[index]["content"] = _decode_objects(objects[index]["content"])
+    return msgspec.Raw(_encode(objects))
+
+
+def _model(value: object) -> str:
+    if type(value) is not str or not value:
+        raise _wrong("model", value, "the name of a model")
+    if len(value) > MAX_MODEL_NAME or not value.isprintable():
+        raise InvalidRequest(
+            f"model must have at most {MAX_MODEL_NAME} characters and no control characters.", param="model"
+        )
+    return value
+
+
+def _boolean(value: object, param: str) -> bool:
+    if value is None or type(value) is bool:
+        return bool(value)
+    raise _wrong(param, value, "true or false")
+
+
+def _integer(value: object, param: str, most: int) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= most:
+        raise _wrong(param, value, f"an integer from 1 to {most}")
+    return value
+
+
+def _wrong(param: str, value: object, expected: str) -> InvalidRequest:
+    found = "missing" if value is None else _kind(value)
+    return InvalidRequest(f"{param} must be {expected}, but is {found}.", param=param)
+
+
+def _kind(value: object) -> str:
+    """What ``value`` is, for a message: its kind, and a short string or number itself."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case str():
+            return f"the string {value!r}" if len(value) <= 32 else "a string"
+        case int() | float():
+            return f"the number {value}" if abs(value) < 10**15 else "a very large number"
+        case dict():
+            return "an object"
+        case _:
+            return "a list" if value else "an empty list"

@@ -1,0 +1,213 @@
+"""What a provider's answer says, read beside the relay: streams event by event, and whole bodies.
+
+Only what the gateway needs is decoded. Nothing here changes a byte of what is relayed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from arbstr.dialects import lenient
+from arbstr.dialects.envelopes import error_in_answer, excerpt, is_error
+from arbstr.dialects.openai_usage import read_usage
+from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter
+from arbstr.domain.errors import FailureKind, UpstreamFailure
+from arbstr.domain.events import Frame
+
+
+class _Message(msgspec.Struct, gc=False):
+    """A delta or a message: the fields by which something is generated. Their types are checked where they are used."""
+
+    content: Any = None
+    tool_calls: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    reasoning_details: Any = None
+    refusal: Any = None
+    function_call: Any = None
+    audio: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: Any = None
+    text: Any = None
+    """Of the legacy completions, which some providers send here."""
+
+
+class _Answer(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class StreamDecoder:
+    """A stream of chat completion chunks, as frames. Bytes may come in any pieces.
+
+    After ``[DONE]`` nothing counts: what follows it is dropped. Only an event beyond the size limit raises
+    (:class:`~arbstr.domain.errors.UpstreamFailure`, UNREADABLE); whatever else is wrong is said in its frame.
+    """
+
+    def __init__(self, *, max_event: int = MAX_EVENT) -> None:
+        self._splitter = EventSplitter(limit=max_event)
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that ``data`` completes."""
+        return self._frames(data)
+
+    def finish(self) -> list[Frame]:
+        """The frame of a last event that has no blank line, if there is one. Call it at the clean end of the body."""
+        return self._frames(None)
+
+    def _frames(self, data: bytes | None) -> list[Frame]:
+        if self.done:
+            return []
+        try:
+            events = self._splitter.finish() if data is None else self._splitter.feed(data)
+        except ValueError as error:
+            raise UpstreamFailure(FailureKind.UNREADABLE, f"The stream cannot be read: {error}.") from error
+        frames: list[Frame] = []
+        for event in events:
+            frame = read_event(event)
+            frames.append(frame)
+            if frame.done:
+                self.done = True
+                break
+        return frames
+
+
+def read_event(event: Event) -> Frame:
+    """What one event of a stream says."""
+    data = event.data
+    if not data:
+        return Frame(event.raw, comment=True)
+    if data[:6] == b"[DONE]":
+        return Frame(event.raw, data, done=True)
+    try:
+        answer = _decode(data)
+    except (ValueError, RecursionError):
+        try:
+            answer = _tolerant(lenient.read(data))
+        except ValueError:
+            if event.name == b"error":
+                return Frame(event.raw, data, failure=error_in_answer(data))
+            return Frame(event.raw, data, malformed=True)
+    choices = answer.choices
+    if answer.error or event.name == b"error":
+        return Frame(event.raw, data, failure=error_in_answer(data))
+    usage = read_usage(answer.usage) if answer.usage is not None else None
+    if not choices:
+        if choices is None and answer.usage is None and is_error(data):
+            return Frame(event.raw, data, failure=error_in_answer(data))
+        return Frame(event.raw, data, usage=usage, usage_only=type(answer.usage) is dict)
+    content, size, finish = _generated(choices)
+    return Frame(event.raw, data, content, size, finish, usage)
+
+
+def parse_whole(body: bytes) -> Frame:
+    """A whole answer. Raises :class:`~arbstr.domain.errors.UpstreamFailure` for what is none.
+
+    An error inside a 200 fails as its own code says; what is empty, cut, no JSON, or has no choice with anything in it
+    (content, a tool call, a refusal, at least a finish) is UNREADABLE.
+    """
+    try:
+        answer = _decode(body)
+    except (ValueError, RecursionError):
+        try:
+            answer = _tolerant(lenient.read(body))
+        except ValueError:
+            found = excerpt(body)
+            said = f"cannot be read: {found}" if found else "is empty"
+            raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
+    if answer.error or (answer.choices is None and is_error(body)):
+        raise error_in_answer(body)
+    if not answer.choices:
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer has no choices: {excerpt(body)}")
+    content, size, finish = _generated(answer.choices)
+    if not content:
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
+    return Frame(body, b"", True, size, finish, read_usage(answer.usage), done=True)
+
+
+def _tolerant(value: Any) -> _Answer:
+    """As the typed decoding, for values of other types than agreed: those are as if absent. ValueError: no object."""
+    if type(value) is not dict:
+        raise ValueError("not an object")
+    choices = value.get("choices")
+    return _Answer(
+        [_choice(item) for item in choices if type(item) is dict] if type(choices) is list else None,
+        value.get("usage"),
+        value.get("error"),
+    )
+
+
+def _choice(item: dict[str, Any]) -> _Choice:
+    parts = [
+        _Message(*(part.get(name) for name in _Message.__struct_fields__)) if type(part) is dict else None
+        for part in (item.get("delta"), item.get("message"))
+    ]
+    return _Choice(parts[0], parts[1], item.get("finish_reason"), item.get("text"))
+
+
+def _generated(choices: list[_Choice]) -> tuple[bool, int, str | None]:
+    """Whether something was generated, its UTF-8 bytes, and the last finish."""
+    content = False
+    size = 0
+    finish: str | None = None
+    for choice in choices:
+        message = choice.delta or choice.message
+        if message is not None:
+            text = message.content
+            if text:
+                content = True
+                size += len(text) if type(text) is str and text.isascii() else _text_size(text)
+            if (
+                message.tool_calls
+                or message.reasoning
+                or message.reasoning_content
+                or message.reasoning_details
+                or message.refusal
+                or message.function_call
+                or message.audio
+            ):
+                content = True
+                size += _rest_size(message)
+        if choice.text:
+            content = True
+            size += _text_size(choice.text)
+        if choice.finish_reason:  # some send "" until there is one
+            content = True
+            finish = lenient.text(choice.finish_reason) or finish
+    return content, size, finish
+
+
+def _rest_size(message: _Message) -> int:
+    # Reasoning is often sent under two of these names at once.
+    return (
+        _text_size(message.tool_calls)
+        + max(map(_text_size, (message.reasoning, message.reasoning_content, message.reasoning_details)))
+        + _text_size(message.refusal)
+        + _text_size(message.function_call)
+        + _text_size(message.audio)
+    )
+
+
+_NOT_TEXT = frozenset({"id", "type", "index", "format", "signature", "data"})
+
+
+def _text_size(value: Any, depth: int = 8) -> int:
+    """The UTF-8 bytes of all text in ``value``, down to ``depth``; identifiers and binary data are none."""
+    if type(value) is str:
+        return lenient.size(value)
+    if depth and type(value) is list:
+        return sum(_text_size(item, depth - 1) for item in value)
+    if depth and type(value) is dict:
+        return sum(_text_size(item, depth - 1) for key, item in value.items() if key not in _NOT_TEXT)
+    return 0
