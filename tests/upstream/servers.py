@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from arbstr.upstream.pool import Origin
+from arbstr.upstream.pool import Origin, Pool
 
 LONG = 20.0
 """Seconds after which a test is broken rather than slow."""
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\n"
 
 
 class Peer:
@@ -57,8 +61,11 @@ class Peer:
             pass
         self.gone.set()
 
-    def reset(self) -> None:
-        """Drop the connection."""
+    def reset(self, *, hard: bool = False) -> None:
+        """Drop the connection; `hard`: by a TCP reset."""
+        if hard:
+            sock = self.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -72,7 +79,7 @@ class Server:
         self.origin = Origin("http", "127.0.0.1", 0)
         self.peers: list[Peer] = []
         self.requests = 0
-        self.changed = asyncio.Condition()
+        self.seen = asyncio.Event()  # for the test to set
 
     async def nobody(self) -> None:
         """Wait until every connection has been closed by the client, as seen from here."""
@@ -123,7 +130,7 @@ async def serve(script: Script, *, tls: ssl.SSLContext | None = None, host: str 
         raise errors[0]
 
 
-def loop_script(*, body: bytes = b"ok") -> Script:
+def answers(body: bytes = b"ok") -> Script:
     """Return a script that answers every request with `body`, on and on."""
 
     async def script(peer: Peer) -> None:
@@ -143,3 +150,19 @@ def once(raw: bytes) -> Script:
         await peer.left()
 
     return script
+
+
+async def fetch(
+    pool: Pool, server: Server, *, head: bytes = HEAD, body: bytes = b"{}", limit: int = 1 << 30, patience: float = LONG
+) -> tuple[int, bytes]:
+    """Send one request; return status and whole body of its answer. `patience` is for head and body, in seconds."""
+    until = time.monotonic() + patience
+    async with pool.request(server.origin, head, body, connect_timeout=LONG, until=until) as response:
+        return response.status, await response.read_all(until, limit=limit)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` holds; fail the test if it never does."""
+    async with asyncio.timeout(LONG):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event, in our code or in the kernel)
+            await asyncio.sleep(0)

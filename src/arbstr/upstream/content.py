@@ -55,10 +55,7 @@ class Decoder:
 
     def push(self, data: bytes) -> None:
         """Add the next encoded bytes."""
-        if len(data) <= SLICE:
-            self._pending.append(data)
-        else:
-            self._pending.extend(data[start : start + SLICE] for start in range(0, len(data), SLICE))
+        self._pending.extend(data[start : start + SLICE] for start in range(0, len(data), SLICE))
 
     def pull(self) -> bytes:
         """Return the next decoded bytes, at most ``MOST_OUT``; nothing means that more input is needed.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from arbstr.upstream.content import Decoder, decoder
 from arbstr.upstream.errors import ProtocolError, TransportError
 from arbstr.upstream.lane import Lane
+from arbstr.upstream.origin import Origin
 from arbstr.upstream.wire import Connection
 
 if TYPE_CHECKING:
@@ -21,15 +22,28 @@ class Exchange:
     to its clean end, and aborts it at once otherwise: after an error, a cancellation, or an answer left unread.
     """
 
-    __slots__ = ("_body", "_connect_timeout", "_connection", "_head", "_lane", "_pool", "_response", "_until")
+    __slots__ = (
+        "_body",
+        "_connect_timeout",
+        "_connection",
+        "_head",
+        "_lane",
+        "_origin",
+        "_pool",
+        "_response",
+        "_until",
+    )
 
-    def __init__(self, pool: Pool, lane: Lane, head: bytes, body: bytes, connect_timeout: float, until: float) -> None:
+    def __init__(
+        self, pool: Pool, origin: Origin, head: bytes, body: bytes, connect_timeout: float, until: float
+    ) -> None:
         self._pool = pool
-        self._lane = lane
+        self._origin = origin
         self._head = head
         self._body = body
         self._connect_timeout = connect_timeout
         self._until = until
+        self._lane: Lane | None = None  # these three are there while an answer is
         self._connection: Connection | None = None
         self._response: Response | None = None
 
@@ -39,7 +53,8 @@ class Exchange:
         A connection that was idle may have been closed by the server just now. Where it dies before a byte of an
         answer, the request goes out again on a fresh one, once.
         """
-        pool, lane, until = self._pool, self._lane, self._until
+        pool, until = self._pool, self._until
+        lane = pool.lane(self._origin)
         connection = lane.take_idle() or await pool.obtain(lane, self._connect_timeout, until)
         while True:
             pool.lend(connection)
@@ -51,6 +66,7 @@ class Exchange:
                 pool.take_back(lane, connection, reuse=False)
                 raise
             if connection.status:
+                self._lane = lane
                 self._connection = connection
                 self._response = response = Response(connection)
                 return response
@@ -63,12 +79,12 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of the connection. Does not wait for anything."""
-        connection, response = self._connection, self._response
-        if connection is None or response is None:
+        lane, connection, response = self._lane, self._connection, self._response
+        if lane is None or connection is None or response is None:
             return
-        self._connection = None
-        clean = error is None or isinstance(error, Exception)  # not a cancellation
-        self._pool.take_back(self._lane, connection, reuse=clean and response.end())
+        self._lane = self._connection = self._response = None
+        fit = response.end() and (error is None or isinstance(error, Exception))  # never after a cancellation
+        self._pool.take_back(lane, connection, reuse=fit)
 
 
 class Response:
@@ -123,7 +139,7 @@ class Response:
             if len(data) > limit:
                 raise self._too_large(connection, limit)
             return data
-        if int(self.headers.get(b"content-length", b"0")) > limit:
+        if not connection.complete and int(self.headers.get(b"content-length", b"0")) > limit:
             raise self._too_large(connection, limit)
         chunks, size = [], 0
         while data := await self.read(until):

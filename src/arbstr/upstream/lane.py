@@ -47,6 +47,11 @@ class Lane:
         self.taken = 0  # slots: connections that are open or being opened
         self.waiters: deque[Waiter] = deque()
 
+    @property
+    def unused(self) -> bool:
+        """Nobody has a connection or waits for one."""
+        return not self.taken and not self.waiters
+
     def take_idle(self) -> Connection | None:
         """Return the connection used last, None if there is none."""
         while self.idle:

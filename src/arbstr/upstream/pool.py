@@ -89,10 +89,7 @@ class Pool:
         `connect_timeout` is in seconds, for address lookup, TCP and TLS together. `until` is the instant by which the
         response head must be here.
         """
-        lane = self._lanes.get(origin)
-        if lane is None:
-            lane = self._lanes[origin] = Lane(origin, self.limits)
-        return Exchange(self, lane, head, body, connect_timeout, until)
+        return Exchange(self, origin, head, body, connect_timeout, until)
 
     def stats(self) -> Stats:
         """Count what is there now, over all origins."""
@@ -124,6 +121,13 @@ class Pool:
         await asyncio.gather(*self._dials, return_exceptions=True)
 
     # For the exchange.
+
+    def lane(self, origin: Origin) -> Lane:
+        """Return the lane of `origin`. It stays the one while a connection or a place in the queue is held there."""
+        lane = self._lanes.get(origin)
+        if lane is None:
+            lane = self._lanes[origin] = Lane(origin, self.limits)
+        return lane
 
     def lend(self, connection: Connection) -> None:
         """Watch the deadlines of a connection from now on."""
@@ -221,12 +225,12 @@ class Pool:
         self._swift = bool(self._timed)
         for timed in [timed for timed in self._timed if timed.deadline <= now]:
             timed.expire()
-        idle = 0
-        for lane in self._lanes.values():
+        for lane in tuple(self._lanes.values()):
             lane.expire_idle(now - self.limits.keepalive_idle)
-            idle += len(lane.idle)
+            if lane.unused:
+                del self._lanes[lane.origin]
         self._timer = None
         if self._swift:
             self._arm(self.limits.sweep)
-        elif idle:
+        elif self._lanes:
             self._arm(IDLE_SWEEP)
