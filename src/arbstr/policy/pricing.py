@@ -1,0 +1,45 @@
+"""What a request is expected to cost, and what it did."""
+
+from __future__ import annotations
+
+from arbstr.domain.money import MicroSats
+from arbstr.domain.request import ChatRequest
+from arbstr.domain.routing import Deployment
+from arbstr.domain.usage import Usage, estimated_tokens
+
+DEFAULT_OUTPUT_TOKENS = 512
+"""Expected output of a model of which fewer than :data:`ENOUGH_ANSWERS` answers were seen."""
+
+ENOUGH_ANSWERS = 10
+
+
+class OutputMean:
+    """The mean number of output tokens of a model's answers, as far as they were seen."""
+
+    __slots__ = ("_answers", "_tokens")
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._tokens = 0
+
+    def add(self, output_tokens: int) -> None:
+        self._answers += 1
+        self._tokens += output_tokens
+
+    def expected(self) -> int:
+        """Output tokens to expect of the next answer: the mean, or 512 until ten answers were seen."""
+        if self._answers < ENOUGH_ANSWERS:
+            return DEFAULT_OUTPUT_TOKENS
+        return self._tokens // self._answers
+
+
+def expected_tokens(request: ChatRequest, mean_output: int) -> tuple[int, int]:
+    """Input and output tokens to expect of ``request``: the estimate of its text, and the model's mean output for
+    each of its ``n`` choices, bounded by its ``max_tokens``."""
+    output = mean_output if request.max_tokens is None else min(mean_output, request.max_tokens)
+    return estimated_tokens(request.input_bytes), output * request.n
+
+
+def cost_of(usage: Usage, deployment: Deployment) -> MicroSats:
+    """The cost of ``usage`` at ``deployment``: ``input × rate + output × rate + base fee``, rounded once."""
+    return deployment.rates.cost(usage.input_tokens, usage.output_tokens)

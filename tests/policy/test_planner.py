@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
+from arbstr.domain.money import PicoSats, Rates
+from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.domain.routing import Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
+from arbstr.policy.planner import Standing, plan
+
+
+def deployment(name: str, input: str, output: str, fee: str = "0", *, model: str = "gpt-4o") -> Deployment:
+    rates = Rates.per_thousand(input=Decimal(input), output=Decimal(output), base_fee=Decimal(fee))
+    return Deployment(name, model, rates)
+
+
+CHEAP = deployment("cheap", "5", "15")
+MIDDLE = deployment("middle", "8", "20")
+DEAR = deployment("dear", "10", "30")
+
+
+def snapshot(
+    *deployments: Deployment, strategy: Strategy = Strategy.CHEAPEST, rules: tuple[PolicyRule, ...] = ()
+) -> Snapshot:
+    return Snapshot(routes={"gpt-4o": Route("gpt-4o", strategy, deployments)}, rules=rules)
+
+
+def ask(
+    text: str = "hello", *, model: str = "gpt-4o", input_bytes: int = 400, max_tokens: int | None = None
+) -> ChatRequest:
+    return ChatRequest(model, False, {}, input_bytes, text, max_tokens)
+
+
+def decide(
+    among: Snapshot,
+    request: ChatRequest | None = None,
+    *,
+    policy: str | None = None,
+    standing: Callable[[Deployment], Standing] = lambda _: Standing.READY,
+) -> Plan:
+    return plan(
+        request if request is not None else ask(),
+        Wishes(policy=policy),
+        snapshot=among,
+        mean_output=lambda _: 512,
+        standing=standing,
+    )
+
+
+def names(decision: Plan) -> list[str]:
+    return [candidate.deployment.provider for candidate in decision.candidates]
+
+
+def test_the_cheapest_goes_first() -> None:
+    """Whatever the order in the file."""
+    decision = decide(snapshot(DEAR, CHEAP, MIDDLE))
+
+    assert names(decision) == ["cheap", "middle", "dear"]
+    assert decision.candidates[0].reason == "cheapest"
+    assert decision.candidates[0].expected_cost == 100 * 5000 + 512 * 15000
+
+
+def test_the_rank_is_this_requests_cost() -> None:
+    """A base fee decides over a short answer, the output rate over a long one."""
+    with_fee = deployment("fee", "1", "1", "5")
+    without = deployment("rate", "1", "20")
+    among = snapshot(with_fee, without)
+
+    assert names(decide(among, ask(max_tokens=10))) == ["rate", "fee"]
+    assert names(decide(among, ask(max_tokens=5000))) == ["fee", "rate"]
+
+
+def test_ties_go_by_name() -> None:
+    """The same request always goes the same way."""
+    twins = [deployment(name, "5", "15") for name in ("zeta", "alpha", "mid")]
+
+    assert names(decide(snapshot(*twins))) == ["alpha", "mid", "zeta"]
+
+
+def test_priority_keeps_the_configured_order() -> None:
+    """Primary, then fallbacks, whatever they cost."""
+    decision = decide(snapshot(DEAR, CHEAP, strategy=Strategy.PRIORITY))
+
+    assert names(decision) == ["dear", "cheap"]
+    assert decision.candidates[0].reason == "priority"
+
+
+def test_an_unknown_model_is_not_found() -> None:
+    """The error names it."""
+    with pytest.raises(ModelNotFound, match="'gpt-9'"):
+        decide(snapshot(CHEAP), ask(model="gpt-9"))
+
+
+def test_the_default_route_takes_models_that_nobody_lists() -> None:
+    """[models.default]."""
+    among = Snapshot(routes={}, default_route=Route("default", Strategy.CHEAPEST, (CHEAP,)))
+
+    assert names(decide(among, ask(model="gpt-9"))) == ["cheap"]
+
+
+CODE = PolicyRule("code", keywords=("code", "function", "c++"), max_output_rate=PicoSats(20 * 10**9))
+STRICT = PolicyRule("strict", allowed_models=frozenset({"gpt-4o-mini"}))
+FIRST = PolicyRule("first", strategy=Strategy.PRIORITY, keywords=("explain",))
+RULES = (CODE, STRICT, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("Write some CODE please", "code"),
+        ("a function, please", "code"),
+        ("explain this", "first"),
+        ("explain this code", "code"),
+        ("decode the barcode", None),
+        ("functional programming", None),
+        ("I like C++!", "code"),
+        ("", None),
+    ],
+)
+def test_keywords_are_whole_words_in_any_case_and_the_first_rule_wins(text: str, policy: str | None) -> None:
+    """Of the last user message."""
+    assert decide(snapshot(CHEAP, DEAR, rules=RULES), ask(text)).policy == policy
+
+
+def test_the_header_beats_keywords() -> None:
+    """And its strategy beats the route's."""
+    decision = decide(snapshot(DEAR, CHEAP, rules=RULES), ask("some code"), policy="first")
+
+    assert decision.policy == "first"
+    assert names(decision) == ["dear", "cheap"]
+
+
+def test_an_unknown_policy_is_the_callers_mistake() -> None:
+    """The error names those that there are."""
+    with pytest.raises(InvalidRequest, match=r"'nope'.*known: code, strict, first"):
+        decide(snapshot(CHEAP, rules=RULES), policy="nope")
+    with pytest.raises(InvalidRequest, match="none is configured"):
+        decide(snapshot(CHEAP), policy="nope")
+
+
+def test_a_rule_rejects_what_is_too_dear() -> None:
+    """The limit itself is still allowed, and the plan says who was rejected and why."""
+    decision = decide(snapshot(DEAR, MIDDLE, CHEAP, rules=RULES), policy="code")
+
+    assert names(decision) == ["cheap", "middle"]
+    assert [(each.deployment.provider, each.reason) for each in decision.rejected] == [
+        ("dear", "policy 'code': output dearer than 20 sats per 1,000 tokens")
+    ]
+
+
+def test_a_rule_that_leaves_nobody_is_a_policy_violation() -> None:
+    """By model and by price."""
+    with pytest.raises(PolicyViolation, match="does not allow the model 'gpt-4o'"):
+        decide(snapshot(CHEAP, rules=RULES), policy="strict")
+    with pytest.raises(PolicyViolation, match="leaves no provider"):
+        decide(snapshot(DEAR, rules=RULES), policy="code")
+
+
+def test_a_probe_goes_first_and_the_waiting_go_last() -> None:
+    """A circuit that may be well again is asked before the cheapest; who must be waited for comes after all others."""
+    standings = {
+        "cheap": Standing.COOLING,
+        "middle": Standing.READY,
+        "dear": Standing.PROBE,
+        "probing": Standing.PROBING,
+        "missing": Standing.MODEL_OUT,
+    }
+    probing, missing = deployment("probing", "1", "1"), deployment("missing", "1", "1")
+
+    decision = decide(snapshot(CHEAP, MIDDLE, DEAR, probing, missing), standing=lambda each: standings[each.provider])
+
+    assert names(decision) == ["dear", "middle", "probing", "cheap", "missing"]
+    assert decision.candidates[0].reason == "probe"
+
+
+def test_an_open_circuit_and_a_dead_key_are_rejected() -> None:
+    """A plan may have no candidates; it says why."""
+    standings = {"cheap": Standing.OPEN, "dear": Standing.KEY_OUT}
+
+    decision = decide(snapshot(CHEAP, DEAR), standing=lambda each: standings[each.provider])
+
+    assert decision.candidates == ()
+    assert [each.reason for each in decision.rejected] == ["open circuit", "its key is out of use"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 3)), min_size=1, max_size=8),
+    st.integers(0, 10_000),
+    st.one_of(st.none(), st.integers(1, 5000)),
+    st.randoms(),
+)
+def test_the_first_candidate_is_never_dearer_than_another(
+    prices: list[tuple[int, int, int]], input_bytes: int, max_tokens: int | None, rng: object
+) -> None:
+    """And the order does not depend on that of the file."""
+    all_of_them = [deployment(f"p{nth}", str(a), str(b), str(c)) for nth, (a, b, c) in enumerate(prices)]
+    shuffled = list(all_of_them)
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    request = ask(input_bytes=input_bytes, max_tokens=max_tokens)
+
+    one, other = decide(snapshot(*all_of_them), request), decide(snapshot(*shuffled), request)
+
+    assert names(one) == names(other)
+    assert one.candidates[0].expected_cost == min(each.expected_cost for each in one.candidates)
