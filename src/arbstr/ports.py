@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Names in lower case."""
 
 
 class Clock(Protocol):
@@ -26,6 +30,9 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None: ...
+    async def wait(self, future: asyncio.Future[None], seconds: float) -> bool:
+        """Wait for ``future``, at most ``seconds``; whether it came in time. The future is never cancelled."""
+        ...
 
 
 class Upstream(Protocol):
@@ -78,15 +85,28 @@ class Caller(Protocol):
         """Read and parse the body. Raises :class:`~arbstr.domain.errors.GatewayError`."""
         ...
 
-    async def start(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, content_type: bytes) -> None:
-        """The answer's head; its body follows by :meth:`write` and ends by :meth:`finish`."""
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone`` once, at once, when the caller leaves before the answer is complete."""
+        ...
+
+    @property
+    def answered(self) -> bool:
+        """The status is spent: an answer's head has been given to the caller."""
+        ...
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer in JSON."""
+        ...
+
+    async def start(self, headers: Headers) -> None:
+        """The head of a stream of server-sent events; what follows are :meth:`write` and one :meth:`finish`."""
         ...
 
     async def write(self, data: bytes) -> None:
         """Pass bytes on; waits while the caller reads more slowly than they come."""
         ...
 
-    async def finish(self, data: bytes = b"", *, close: bool = False) -> None:
+    async def finish(self, data: bytes, *, close: bool = False) -> None:
         """The last bytes and the proper end of the body; ``close``: then close the connection too."""
         ...
 
@@ -128,7 +148,7 @@ class LogHealth(msgspec.Struct, frozen=True):
     """Rows waiting to be written."""
     written: int
     dropped: int
-    """Rows that will never be written: the queue was full."""
+    """Rows that will never be written: the queue was full, or the row itself could not be stored."""
     error: str | None = None
     """What keeps it from writing now."""
 

@@ -1,0 +1,165 @@
+"""The caller of a model endpoint: its body in, its answer out, its departure noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+
+from arbstr.dialects.openai import parse_chat
+from arbstr.domain.errors import CallerLeft, InvalidRequest, RequestTooLarge
+from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.edge.respond import EVENTS, JSON, Receive, Scope, Send, id_headers, whole
+from arbstr.ports import Headers
+
+NO_WISHES = Wishes()
+
+
+class HttpCaller:
+    """Implements :class:`~arbstr.ports.Caller` over ASGI, for one request."""
+
+    __slots__ = (
+        "_gone",
+        "_headers",
+        "_receive",
+        "_scope",
+        "_send",
+        "_watcher",
+        "answered",
+        "request_id",
+        "wishes",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: dict[bytes, bytes],
+        request_id: str,
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._headers = headers
+        self._gone: Callable[[], None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self.request_id = request_id
+        self.wishes = _wishes(headers)
+        self.answered = False
+
+    async def request(self, max_body: int) -> ChatRequest:
+        content_type = self._headers.get(b"content-type")
+        if content_type is not None and not _is_json(content_type):
+            shown = content_type[:80].decode("latin-1")
+            raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
+        body = await self._body(max_body)
+        if self._gone is not None:
+            self._watcher = asyncio.ensure_future(self._wait_for_departure(self._gone))
+        return parse_chat(body)
+
+    async def _body(self, max_body: int) -> bytes:
+        """The body, decoded. Raises RequestTooLarge before more than ``max_body`` bytes of it are held."""
+        length = self._headers.get(b"content-length", b"0")
+        if int(length) > max_body:
+            raise _too_large(max_body)
+        encoding = self._headers.get(b"content-encoding", b"identity").strip().lower()
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft("the caller left before its request was complete")
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            body = await self._rest(body, max_body)
+        if len(body) > max_body:
+            raise _too_large(max_body)
+        return body if encoding == b"identity" else _decoded(body, encoding, max_body)
+
+    async def _rest(self, first: bytes, max_body: int) -> bytes:
+        parts, size, more = [first], len(first), True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise CallerLeft("the caller left before its request was complete")
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > max_body:
+                raise _too_large(max_body)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Our own server tells of a departure by a callback; on others a task waits for it, once the body is read."""
+        on_departure = self._scope.get("extensions", {}).get("arbstr.departure")
+        if on_departure is not None:
+            on_departure(gone)
+        else:
+            self._gone = gone
+
+    async def _wait_for_departure(self, gone: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        gone()
+
+    def unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.answered = True
+        await whole(self._send, status, [JSON, *id_headers(self.request_id), *headers], body)
+
+    async def start(self, headers: Headers) -> None:
+        self.answered = True
+        fields = [EVENTS, *id_headers(self.request_id), (b"x-accel-buffering", b"no"), *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": fields})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes, *, close: bool = False) -> None:
+        if close:
+            close_after = self._scope.get("extensions", {}).get("arbstr.close")
+            if close_after is not None:
+                close_after()
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+
+def _wishes(headers: dict[bytes, bytes]) -> Wishes:
+    policy = headers.get(b"x-arbstr-policy")
+    commit = headers.get(b"x-arbstr-commit")
+    metadata = headers.get(b"x-arbstr-stream-metadata")
+    if policy is None and commit is None and metadata is None:
+        return NO_WISHES
+    return Wishes(policy=_text(policy), commit=_text(commit), stream_metadata=_text(metadata))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or media_type.endswith(b"+json")
+
+
+def _too_large(max_body: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the body is larger than {max_body} bytes, which is this gateway's limit (server.max_body)")
+
+
+def _decoded(body: bytes, encoding: bytes, max_body: int) -> bytes:
+    """A compressed body, inflated to at most ``max_body`` bytes."""
+    if encoding not in (b"gzip", b"deflate"):
+        shown = encoding[:40].decode("latin-1")
+        raise InvalidRequest(f"Content-Encoding {shown!r} is not supported, expected gzip, deflate or identity")
+    inflater = zlib.decompressobj(wbits=47 if encoding == b"gzip" else 15)
+    try:
+        decoded = inflater.decompress(body, max_body + 1)
+    except zlib.error:
+        raise InvalidRequest(f"the body is not valid {encoding.decode()}") from None
+    if len(decoded) > max_body:
+        raise _too_large(max_body)
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidRequest(f"the body is not valid {encoding.decode()}: it is cut short, or something follows it")
+    return decoded

@@ -1,0 +1,181 @@
+"""What each path answers. The route table that leads here is in ``app``."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from arbstr import __version__
+from arbstr.dialects.openai import model_object, models_list
+from arbstr.domain.errors import InvalidRequest, ModelNotFound, NotFound
+from arbstr.domain.health import CircuitState
+from arbstr.domain.money import MicroSats, sats
+from arbstr.domain.routing import Deployment, ProviderView, Snapshot
+from arbstr.edge import respond
+from arbstr.edge.caller import HttpCaller
+from arbstr.edge.context import Context, Request
+
+OWNER = "arbstr"
+"""Who owns the models: ``/v1/models`` must name somebody."""
+
+MAX_PER_PAGE = 100
+MAX_PAGE = 10**12
+
+
+async def chat_completions(context: Context, request: Request) -> None:
+    caller = HttpCaller(request.scope, request.receive, request.send, headers=request.headers, request_id=request.id)
+    try:
+        await context.pipeline.handle(caller)
+    finally:
+        caller.unwatch()
+
+
+async def models(context: Context, request: Request) -> None:
+    """Every model that can be asked for, once."""
+    names = sorted(context.pipeline.snapshot.routes)
+    body = models_list(names, created=context.started_at, owned_by=OWNER)
+    await respond.json(request.send, request.id, msgspec.Raw(body))
+
+
+async def model(context: Context, request: Request) -> None:
+    if request.rest not in context.pipeline.snapshot.routes:
+        raise ModelNotFound(f"no route and no provider lists the model {request.rest!r}", param="model")
+    body = model_object(request.rest, created=context.started_at, owned_by=OWNER)
+    await respond.json(request.send, request.id, msgspec.Raw(body))
+
+
+async def providers(context: Context, request: Request) -> None:
+    """Providers with rates, circuit and masked key."""
+    entries = [_provider(view, context) for view in context.pipeline.snapshot.providers]
+    await respond.json(request.send, request.id, {"object": "list", "data": entries})
+
+
+def _provider(view: ProviderView, context: Context) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "kind": view.kind,
+        "base_url": view.base_url,
+        "tier": view.tier.value,
+        "api_key": view.masked_key,
+        "key_source": view.key_source,
+        "circuit": circuit(view.name, context),
+        "models": [_deployment(each) for each in view.deployments],
+    }
+
+
+def _deployment(deployment: Deployment) -> dict[str, Any]:
+    """Rates are in satoshis per 1,000 tokens, as they are configured."""
+    rates = deployment.rates
+    return {
+        "model": deployment.model,
+        "input_rate": rates.input / 10**9,
+        "output_rate": rates.output / 10**9,
+        "base_fee": sats(MicroSats(rates.base_fee // 10**6)),
+        "context_window": deployment.context_window,
+    }
+
+
+def circuit(provider: str, context: Context) -> dict[str, Any]:
+    state = context.pipeline.state.circuits[provider].breaker
+    return {"state": state.state(context.clock.monotonic()).value, "failure_count": state.failure_count}
+
+
+async def requests(context: Context, request: Request) -> None:
+    """The request log, newest first."""
+    query = _query(request)
+    page = _whole_number(query, "page", default=1, most=MAX_PAGE)
+    per_page = min(_whole_number(query, "per_page", default=20, most=MAX_PAGE), MAX_PER_PAGE)
+    order = query.pop("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest(f"order is {order!r}, expected asc or desc", param="order")
+    if query:
+        name = next(iter(query))
+        raise InvalidRequest(f"unknown parameter {name!r}, expected page, per_page or order", param=name)
+    found = await context.request_log.page(page=page, per_page=per_page, order=order)
+    answer = {
+        "data": found.entries,
+        "page": page,
+        "per_page": per_page,
+        "total": found.total,
+        "total_pages": -(-found.total // per_page),
+        "since": found.since,
+        "until": found.until,
+    }
+    await respond.json(request.send, request.id, answer)
+
+
+async def logged_request(context: Context, request: Request) -> None:
+    """One entry of the request log, with its attempts."""
+    entry = await context.request_log.find(request.rest)
+    if entry is None:
+        raise NotFound(f"no request with the id {request.rest!r} is in the log")
+    await respond.json(request.send, request.id, entry)
+
+
+async def health(context: Context, request: Request) -> None:
+    """``ok``: all circuits closed; ``degraded``: some are not; ``unhealthy`` (503): all open."""
+    snapshot: Snapshot = context.pipeline.snapshot
+    states = {view.name: circuit(view.name, context) for view in snapshot.providers}
+    log = context.request_log.health()
+    verdict = _verdict([each["state"] for each in states.values()])
+    body = {
+        "status": verdict,
+        "version": __version__,
+        "providers": states,
+        "request_log": {
+            "status": "ok" if log.ok else "failing",
+            "queued": log.queued,
+            "written": log.written,
+            "dropped": log.dropped,
+            "error": log.error,
+        },
+    }
+    await respond.json(request.send, request.id, body, status=503 if verdict == "unhealthy" else 200)
+
+
+def _verdict(states: list[str]) -> str:
+    if all(state == CircuitState.CLOSED.value for state in states):
+        return "ok"
+    return "unhealthy" if all(state == CircuitState.OPEN.value for state in states) else "degraded"
+
+
+async def livez(context: Context, request: Request) -> None:
+    """The process is there and its loop turns; what upstream does is no matter."""
+    await respond.json(request.send, request.id, {"status": "ok"})
+
+
+async def readyz(context: Context, request: Request) -> None:
+    """503 from the moment that the gateway is told to stop."""
+    draining = context.pipeline.state.draining
+    body = {"status": "draining" if draining else "ok"}
+    await respond.json(request.send, request.id, body, status=503 if draining else 200)
+
+
+async def metrics(context: Context, request: Request) -> None:
+    body, content_type = context.expose_metrics()
+    await respond.whole(request.send, 200, [(b"content-type", content_type), respond.NO_STORE], body)
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The query's parameters. Raises InvalidRequest for one that is given twice or cannot be read."""
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=50)
+    except ValueError:
+        raise InvalidRequest("the query string cannot be read") from None
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise InvalidRequest("a parameter of the query is given twice")
+    return query
+
+
+def _whole_number(query: dict[str, str], name: str, *, default: int, most: int) -> int:
+    """A parameter that is a whole number from 1 to ``most``."""
+    text = query.pop(name, None)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise InvalidRequest(f"{name} is {text[:40]!r}, expected a whole number from 1 to {most}", param=name)
+    return int(text)

@@ -1,0 +1,302 @@
+"""From a plan to an answer that has begun: open one upstream; retry, fall back, by the verdict table.
+
+Nothing has reached the caller while this module is at work. It ends at the commit point: the first content-bearing
+frame of a stream, or the whole of a whole answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from arbstr.domain.errors import CircuitsOpen, FailureKind, GatewayError, UpstreamError, UpstreamFailure
+from arbstr.domain.events import Frame
+from arbstr.domain.record import AttemptRecord
+from arbstr.domain.request import ChatRequest
+from arbstr.domain.routing import Candidate, Commit, Deployment, Plan
+from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.state import LiveState
+from arbstr.policy.breaker import Permit
+from arbstr.policy.planner import Standing
+from arbstr.policy.retry import MAX_RETRY_AFTER, pause
+from arbstr.policy.verdict import VERDICTS, FallBack, Retry, answer_to
+from arbstr.ports import Clock, Opening, Provider, RecordSink, Upstream
+
+HOLD_LIMIT = 256 * 1024
+"""Bytes of lifecycle frames held before the commit point; a stream that sends more is given to the caller as it is."""
+
+COMPLETE_LIMIT = 16 * 1024 * 1024
+"""Bytes of a stream held under ``commit = "complete"``; a longer one is given to the caller from there on."""
+
+
+class Answer:
+    """An upstream at its commit point, as an async context manager: leaving it frees the connection and the permit."""
+
+    __slots__ = ("_opening", "deployment", "ended", "held", "idle", "permit", "upstream")
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        opening: Opening,
+        upstream: Upstream,
+        permit: Permit,
+        held: list[Frame],
+        ended: bool,
+    ) -> None:
+        self.deployment = deployment
+        self.upstream = upstream
+        self.permit = permit
+        self.held = held
+        """What was read up to the commit point, and with it."""
+        self.ended = ended
+        """The upstream has ended cleanly: there is nothing more to read."""
+        self.idle = deployment.timeouts.idle
+        self._opening = opening
+
+    async def __aenter__(self) -> Answer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.permit.abandon()
+        await self._opening.__aexit__(kind, error, trace)
+
+
+class Attempts:
+    """Tries candidates until one answers."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        state: LiveState,
+        clock: Clock,
+        sinks: Sequence[RecordSink],
+        rng: random.Random,
+    ) -> None:
+        self.providers = providers
+        self.state = state
+        self.clock = clock
+        self.sinks = sinks
+        self.rng = rng
+
+    async def open(self, plan: Plan, request: ChatRequest, exchange: Exchange) -> Answer:
+        """The first answer that begins. Raises the GatewayError that the caller is to see."""
+        queue = deque(plan.candidates)
+        last: tuple[UpstreamFailure, str] | None = None
+        while queue:
+            candidate = queue.popleft()
+            outcome = await self._ask(candidate, queue, request, exchange)
+            if isinstance(outcome, Answer):
+                return outcome
+            if outcome is None:
+                continue
+            if last is None or outcome.kind is not FailureKind.MODEL_MISSING:
+                last = outcome, candidate.deployment.provider
+            fall_back = VERDICTS[outcome.kind].fall_back
+            if fall_back is FallBack.NO:
+                break
+            if fall_back is FallBack.LARGER_WINDOW:
+                queue = _larger(queue, candidate.deployment)
+            if self.clock.monotonic() >= exchange.deadline:
+                break
+        raise self._defeat(plan, last)
+
+    async def _ask(
+        self, candidate: Candidate, others: Sequence[Candidate], request: ChatRequest, exchange: Exchange
+    ) -> Answer | UpstreamFailure | None:
+        """Try one candidate, as often as it may be: its answer, its last failure, or None if it was not asked."""
+        settings = exchange.snapshot.retry
+        budget = self.state.circuits[candidate.deployment.provider].budget
+        failure: UpstreamFailure | None = None
+        for nth in range(settings.max_attempts):
+            alone = not any(self._can_serve(other) for other in others)
+            if failure is not None:
+                wait = self._pause(failure, nth, exchange, alone=alone)
+                if wait is None or not budget.try_retry(self.clock.monotonic()):
+                    return failure
+                await self.clock.sleep(wait)
+            try:
+                permit = await self._admission(candidate.deployment, exchange, alone=alone)
+                if permit is None:
+                    return failure
+                if nth == 0:
+                    budget.request(self.clock.monotonic())
+                return await self._attempt(candidate.deployment, permit, request, exchange)
+            except UpstreamFailure as error:
+                failure = error
+        return failure
+
+    def _can_serve(self, candidate: Candidate) -> bool:
+        return self.state.standing(candidate.deployment) in (Standing.READY, Standing.PROBE)
+
+    def _pause(self, failure: UpstreamFailure, nth: int, exchange: Exchange, *, alone: bool) -> float | None:
+        """Seconds before the same provider is tried again, or None: not again."""
+        verdict = VERDICTS[failure.kind]
+        if verdict.retry is Retry.NO or (verdict.retry is Retry.ALONE and not alone):
+            return None
+        settings = exchange.snapshot.retry
+        if failure.status is not None and failure.status >= 400 and failure.status not in settings.retryable_statuses:
+            return None
+        if failure.kind is FailureKind.RATE_LIMITED:
+            return 0.0  # the account is parked: admission waits for it
+        wait = pause(settings, failure, nth, self.rng)
+        if wait > settings.max_backoff and not alone:
+            return None
+        if self.clock.monotonic() + wait >= exchange.deadline:
+            return None
+        return wait
+
+    async def _admission(self, deployment: Deployment, exchange: Exchange, *, alone: bool) -> Permit | None:
+        """The circuit's permit, or None. Where nobody else can serve, a probe's verdict or a cooldown is waited for.
+
+        Raises the failure that parked the account where its end does not fit the deadline.
+        """
+        circuit = self.state.circuits[deployment.provider]
+        patience = self.clock.monotonic() + deployment.timeouts.first_token
+        while True:
+            now = self.clock.monotonic()
+            standing = self.state.standing(deployment)
+            if standing in (Standing.READY, Standing.PROBE) or (standing is Standing.MODEL_OUT and alone):
+                return circuit.acquire(now, lease=deployment.timeouts.first_token + deployment.timeouts.connect)
+            if not alone:
+                return None
+            if standing is Standing.PROBING and now < patience:
+                await circuit.verdict(min(patience, exchange.deadline) - now)
+            elif standing is Standing.COOLING:
+                parked = self.state.parked(deployment, now)
+                if parked is not None and parked.until >= exchange.deadline:
+                    raise _still_cooling(parked.failure, parked.until - now)
+                if parked is not None:
+                    await self.clock.sleep(parked.until - now)
+            else:
+                return None
+
+    async def _attempt(
+        self, deployment: Deployment, permit: Permit, request: ChatRequest, exchange: Exchange
+    ) -> Answer:
+        """One upstream try, up to its commit point."""
+        started, began_at = self.clock.monotonic(), self.clock.time()
+        limit = deployment.timeouts.first_token if request.stream else deployment.timeouts.answer
+        until = min(started + limit, exchange.deadline)
+        opening = self.providers[deployment.provider].open(request, deployment, until=until)
+        try:
+            upstream = await opening.__aenter__()
+            try:
+                held, ended = await self._hold(upstream, request, exchange, deployment, until)
+            except BaseException as error:
+                await opening.__aexit__(type(error), error, error.__traceback__)
+                raise
+        except UpstreamFailure as failure:
+            verdict = VERDICTS[failure.kind]
+            ours = failure.kind is FailureKind.TIMEOUT and self.clock.monotonic() >= exchange.deadline
+            if verdict.counts and not ours:
+                permit.fail(self.clock.monotonic())
+            else:
+                permit.abandon()
+            self.state.failed(deployment, failure)
+            self._record(deployment, exchange, started, began_at, failure)
+            raise
+        except BaseException:
+            permit.abandon()
+            self._record(deployment, exchange, started, began_at, None)
+            raise
+        exchange.answered_by = deployment
+        exchange.attempt_started = started, began_at
+        exchange.committed_at = self.clock.monotonic()
+        self.state.served(deployment)
+        return Answer(deployment, opening, upstream, permit, held, ended)
+
+    async def _hold(
+        self, upstream: Upstream, request: ChatRequest, exchange: Exchange, deployment: Deployment, until: float
+    ) -> tuple[list[Frame], bool]:
+        """Read up to the commit point: the frames so far, and whether the upstream has ended."""
+        whole_stream = request.stream and exchange.commit is Commit.COMPLETE
+        held: list[Frame] = []
+        size = 0
+        committed = finished = False
+        while True:
+            frames = await upstream.read(until)
+            if not frames:
+                if not committed:
+                    raise UpstreamFailure(FailureKind.UNREADABLE, "the answer ended before its first content")
+                if not finished:
+                    raise UpstreamFailure(FailureKind.UNREADABLE, "the stream was cut before its end")
+                return held, True
+            for index, frame in enumerate(frames):
+                if frame.failure is not None:
+                    raise frame.failure
+                held.append(frame)
+                size += len(frame.raw)
+                committed = committed or frame.content
+                finished = finished or frame.finish is not None
+                if frame.done and not committed:
+                    raise UpstreamFailure(FailureKind.UNREADABLE, "the answer has no content")
+                if frame.done or (committed and not whole_stream):
+                    held.extend(frames[index + 1 :])
+                    return held, False
+            if size > (COMPLETE_LIMIT if whole_stream else HOLD_LIMIT):
+                return held, False
+            if committed:
+                until = min(self.clock.monotonic() + deployment.timeouts.idle, exchange.deadline)
+
+    def _record(
+        self,
+        deployment: Deployment,
+        exchange: Exchange,
+        started: float,
+        began_at: float,
+        failure: UpstreamFailure | None,
+    ) -> None:
+        """An attempt that will not serve is over; without a ``failure`` it was interrupted from our side."""
+        record = AttemptRecord(
+            request_id=exchange.request_id,
+            provider=deployment.provider,
+            model=deployment.model,
+            started_at=began_at,
+            duration_ms=(self.clock.monotonic() - started) * 1000,
+            status=failure.status if failure is not None else None,
+            error=f"{failure.kind.value}: {failure.message}" if failure is not None else None,
+        )
+        exchange.attempts.append(record)
+        for sink in self.sinks:
+            sink.attempt(record)
+
+    def _defeat(self, plan: Plan, last: tuple[UpstreamFailure, str] | None) -> GatewayError:
+        """What the caller is told when no candidate answered."""
+        if last is not None:
+            failure, provider = last
+            return answer_to(failure, provider=provider)
+        return nobody(plan, self.state)
+
+
+def nobody(plan: Plan, state: LiveState) -> GatewayError:
+    """What the caller is told where nobody could even be asked."""
+    model = plan.route.model
+    keyless = [each for each in plan.rejected if each.reason == Standing.KEY_OUT.value]
+    circuits = tuple(
+        [each.deployment for each in plan.rejected if each.reason == Standing.OPEN.value]
+        + [each.deployment for each in plan.candidates]
+    )
+    if keyless and not circuits:
+        names = ", ".join(sorted({each.deployment.provider for each in keyless}))
+        return UpstreamError(
+            f"no provider of {model!r} has a working key ({names}); keys are tested again by themselves"
+        )
+    wait = min(max(1.0, state.opens_in(circuits)), MAX_RETRY_AFTER)
+    return CircuitsOpen(f"no provider of {model!r} is healthy: all providers have open circuits", retry_after=wait)
+
+
+def _still_cooling(failure: UpstreamFailure, seconds: float) -> UpstreamFailure:
+    return UpstreamFailure(FailureKind.RATE_LIMITED, failure.message, status=failure.status, retry_after=seconds)
+
+
+def _larger(queue: deque[Candidate], than: Deployment) -> deque[Candidate]:
+    """Candidates whose window is known to be larger than that of ``than``."""
+    window = than.context_window
+    if window is None:
+        return deque()
+    return deque(each for each in queue if (each.deployment.context_window or 0) > window)

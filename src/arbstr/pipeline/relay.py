@@ -1,0 +1,147 @@
+"""From the commit point to the last byte: the answer to the caller, observed on the way.
+
+After the first byte the status is spent. A failure is then one error event, without a ``[DONE]`` behind it, so that a
+broken answer never looks like a whole one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from arbstr.dialects.envelopes import error_envelope, error_event
+from arbstr.dialects.metadata import metadata_comment, metadata_event
+from arbstr.dialects.sse import event
+from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
+from arbstr.domain.events import Frame
+from arbstr.domain.money import sats, sats_text
+from arbstr.domain.routing import StreamMetadata
+from arbstr.pipeline.attempts import Answer
+from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.settle import cost, used
+from arbstr.pipeline.transcript import Transcript
+from arbstr.policy.verdict import VERDICTS, answer_to
+from arbstr.ports import Caller, Clock
+
+DONE = event(b"[DONE]")
+
+AFTERMATH = 0.25
+"""Seconds that a finished stream's connection has to end its body, so that it can be used again."""
+
+
+async def relay(answer: Answer, caller: Caller, exchange: Exchange, *, clock: Clock) -> None:
+    """Pass the answer on. Raises the GatewayError of a stream that broke."""
+    if exchange.streaming:
+        await _stream(answer, caller, exchange, clock)
+    else:
+        await _whole(answer, caller, exchange, clock)
+
+
+async def _whole(answer: Answer, caller: Caller, exchange: Exchange, clock: Clock) -> None:
+    """A whole answer is a single frame, and complete before its first byte is passed on."""
+    frame = answer.held[-1]
+    exchange.usage = frame.usage
+    exchange.content_bytes = frame.content_bytes
+    answer.permit.succeed()
+    headers = route_headers(exchange)
+    price = cost(exchange, used(exchange))
+    if price is not None:
+        headers.append((b"x-arbstr-cost-sats", sats_text(price).encode()))
+    headers.append((b"x-arbstr-latency-ms", str(_elapsed_ms(exchange, clock)).encode()))
+    await caller.answer(200, headers, frame.raw)
+
+
+async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clock) -> None:
+    permit, upstream = answer.permit, answer.upstream
+    request = exchange.request
+    assert request is not None
+    transcript = Transcript(exchange, answer.deployment, wants_usage=request.include_usage)
+    permit.commit()
+    headers = route_headers(exchange)
+    headers.append((b"x-arbstr-streaming", b"true"))
+    await caller.start(headers)
+    try:
+        frames: Sequence[Frame] = answer.held
+        ended = answer.ended
+        while True:
+            passed = transcript.take(frames)
+            if transcript.done:
+                break
+            if passed:
+                await caller.write(passed)
+            if transcript.failure is not None:
+                raise transcript.failure
+            if ended:
+                passed = DONE  # a finish without [DONE] is complete, and is given one
+                break
+            frames = await upstream.read(min(clock.monotonic() + answer.idle, exchange.deadline))
+            ended = not frames
+            if ended and not transcript.finished:
+                raise UpstreamFailure(FailureKind.UNREADABLE, "the stream was cut before its end")
+    except UpstreamFailure as failure:
+        late = failure.kind is FailureKind.TIMEOUT and clock.monotonic() >= exchange.deadline
+        if VERDICTS[failure.kind].counts and not late:
+            permit.fail(clock.monotonic())
+        raise answer_to(failure, provider=answer.deployment.provider) from failure
+    permit.succeed()
+    await caller.finish(passed + _metadata(exchange, clock))
+    exchange.complete = True
+    if not ended:
+        await _end_of_body(answer, clock)
+
+
+async def _end_of_body(answer: Answer, clock: Clock) -> None:
+    """Read what follows ``[DONE]``, which is nothing, so that the connection can be used again. Anything else, or too
+    much time, and it is closed: the caller has had everything either way."""
+    with contextlib.suppress(UpstreamFailure):
+        await answer.upstream.read(clock.monotonic() + AFTERMATH)
+
+
+async def tell(caller: Caller, exchange: Exchange, error: GatewayError) -> None:
+    """Tell the caller what went wrong: as a status where it still can be one, in the stream otherwise."""
+    if isinstance(error, CallerLeft):
+        return
+    if not caller.answered:
+        headers = route_headers(exchange)
+        if error.retry_after is not None:
+            headers.append((b"retry-after", str(max(1, -int(-error.retry_after // 1))).encode()))
+        await caller.answer(error.status, headers, error_envelope(error))
+    elif exchange.streaming:
+        await caller.finish(error_event(error), close=True)
+
+
+def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """Who answered, with which model, and what failed before: as far as it is known."""
+    headers: list[tuple[bytes, bytes]] = []
+    served = exchange.answered_by
+    if served is not None:
+        headers.append((b"x-arbstr-provider", _header_text(served.provider)))
+        headers.append((b"x-arbstr-model", _header_text(served.model)))
+    if exchange.attempts:
+        retries = exchange.retries()
+        if retries is not None:
+            headers.append((b"x-arbstr-retries", _header_text(retries)))
+    return headers
+
+
+def _header_text(text: str) -> bytes:
+    return text.encode("ascii", "backslashreplace")
+
+
+def _metadata(exchange: Exchange, clock: Clock) -> bytes:
+    """What follows a stream's ``[DONE]``."""
+    if exchange.metadata is StreamMetadata.OFF:
+        return b""
+    price = cost(exchange, used(exchange))
+    served = exchange.answered_by
+    fields = {
+        "arbstr_cost_sats": sats(price) if price is not None else None,
+        "arbstr_latency_ms": _elapsed_ms(exchange, clock),
+        "arbstr_request_id": exchange.request_id,
+        "arbstr_provider": served.provider if served is not None else None,
+    }
+    return metadata_event(fields) if exchange.metadata is StreamMetadata.EVENT else metadata_comment(fields)
+
+
+def _elapsed_ms(exchange: Exchange, clock: Clock) -> int:
+    return round((clock.monotonic() - exchange.started) * 1000)

@@ -1,0 +1,114 @@
+"""The end of every request: what it used, what it cost, one record. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arbstr.domain.errors import CallerLeft
+from arbstr.domain.money import MicroSats
+from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
+from arbstr.domain.usage import Usage, estimated_tokens
+from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.state import LiveState
+from arbstr.policy.pricing import cost_of
+from arbstr.ports import Clock, RecordSink
+
+
+def used(exchange: Exchange) -> Usage | None:
+    """What the request used: the provider's own numbers, or an estimate of what it read and produced. None where no
+    provider began to answer."""
+    if exchange.usage is not None:
+        return exchange.usage
+    if exchange.answered_by is None or exchange.request is None:
+        return None
+    return Usage(
+        input_tokens=estimated_tokens(exchange.request.input_bytes),
+        output_tokens=estimated_tokens(exchange.content_bytes),
+        estimated=True,
+    )
+
+
+def cost(exchange: Exchange, usage: Usage | None) -> MicroSats | None:
+    """The price of ``usage`` at the provider that served, as the request's own snapshot has it."""
+    if usage is None or exchange.answered_by is None:
+        return None
+    return cost_of(usage, exchange.answered_by)
+
+
+def settle(exchange: Exchange, *, state: LiveState, clock: Clock, sinks: Sequence[RecordSink]) -> None:
+    """Close the books on a request: called exactly once for each, on every way out."""
+    now = clock.monotonic()
+    usage = used(exchange)
+    price = cost(exchange, usage)
+    served = exchange.answered_by
+    if served is not None:
+        _close_attempt(exchange, price, now, sinks)
+        if usage is not None and not usage.estimated and exchange.error is None and exchange.plan is not None:
+            state.saw_output(exchange.plan.route.model, usage.output_tokens)
+    record = _record(exchange, usage, price, now)
+    for sink in sinks:
+        sink.request(record)
+
+
+def _close_attempt(exchange: Exchange, price: MicroSats | None, now: float, sinks: Sequence[RecordSink]) -> None:
+    """The attempt that served is over too."""
+    served, (started, began_at) = exchange.answered_by, exchange.attempt_started
+    assert served is not None
+    error = exchange.error
+    record = AttemptRecord(
+        request_id=exchange.request_id,
+        provider=served.provider,
+        model=served.model,
+        started_at=began_at,
+        duration_ms=(now - started) * 1000,
+        status=200,
+        error=None if error is None or isinstance(error, CallerLeft) else f"{error.code}: {error.message}",
+        cost=price,
+    )
+    exchange.attempts.append(record)
+    for sink in sinks:
+        sink.attempt(record)
+
+
+def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, now: float) -> RequestRecord:
+    request, served, error = exchange.request, exchange.answered_by, exchange.error
+    committed = exchange.committed_at
+    source = CostSource.NONE
+    if price is not None and usage is not None:
+        source = CostSource.ESTIMATED if usage.estimated else CostSource.PROVIDER
+    return RequestRecord(
+        correlation_id=exchange.request_id,
+        timestamp=exchange.received_at,
+        model=request.model if request is not None else None,
+        provider=served.provider if served is not None else None,
+        upstream_model=served.model if served is not None else None,
+        policy=exchange.plan.policy if exchange.plan is not None else None,
+        key_id=None,
+        streaming=exchange.streaming,
+        input_tokens=usage.input_tokens if usage is not None else None,
+        output_tokens=usage.output_tokens if usage is not None else None,
+        cached_input_tokens=usage.cached_input_tokens if usage is not None else None,
+        reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
+        cost=price,
+        provider_cost=None,
+        cost_source=source,
+        latency_ms=(now - exchange.started) * 1000,
+        ttft_ms=(committed - exchange.started) * 1000 if committed is not None else None,
+        stream_duration_ms=(now - committed) * 1000 if committed is not None and exchange.streaming else None,
+        success=error is None,
+        stream_status=_stream_status(exchange),
+        status=error.status if error is not None else 200,
+        error_message=error.message if error is not None else None,
+        malformed_events=exchange.malformed,
+        attempts=tuple(exchange.attempts),
+    )
+
+
+def _stream_status(exchange: Exchange) -> StreamStatus | None:
+    if not exchange.streaming:
+        return None
+    if exchange.error is None:
+        return StreamStatus.COMPLETE
+    if isinstance(exchange.error, CallerLeft):
+        return StreamStatus.CLIENT_DISCONNECT
+    return StreamStatus.TRUNCATED if exchange.answered_by is not None else None

@@ -1,0 +1,63 @@
+"""What the caller gets of a stream, frame by frame, and what is learnt from it on the way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arbstr.dialects.metadata import with_cost
+from arbstr.dialects.openai import merge_usage
+from arbstr.domain.errors import UpstreamFailure
+from arbstr.domain.events import Frame
+from arbstr.domain.money import sats
+from arbstr.domain.routing import Deployment
+from arbstr.pipeline.exchange import Exchange
+from arbstr.policy.pricing import cost_of
+
+
+class Transcript:
+    """Reads frames on their way to the caller. ``done``, ``finished`` and ``failure`` say how far the answer is."""
+
+    __slots__ = ("_deployment", "_exchange", "_wants_usage", "done", "failure", "finished")
+
+    def __init__(self, exchange: Exchange, deployment: Deployment, *, wants_usage: bool) -> None:
+        self._exchange = exchange
+        self._deployment = deployment
+        self._wants_usage = wants_usage
+        self.done = False
+        """The provider said ``[DONE]``."""
+        self.finished = False
+        """A finish reason was seen."""
+        self.failure: UpstreamFailure | None = None
+        """The provider reported an error in the stream; nothing after it counts."""
+
+    def take(self, frames: Sequence[Frame]) -> bytes:
+        """The bytes to pass on for ``frames``: all but usage that nobody asked for and what could not be read."""
+        if len(frames) == 1:
+            return self._pass(frames[0])
+        passed = []
+        for frame in frames:
+            if self.done or self.failure is not None:
+                break
+            passed.append(self._pass(frame))
+        return b"".join(passed)
+
+    def _pass(self, frame: Frame) -> bytes:
+        exchange = self._exchange
+        if frame.malformed:
+            exchange.malformed += 1
+            return b""
+        if frame.failure is not None:
+            self.failure = frame.failure
+            return b""
+        exchange.content_bytes += frame.content_bytes
+        if frame.finish is not None:
+            self.finished = True
+        if frame.done:
+            self.done = True
+        if frame.usage is not None:
+            usage = exchange.usage = merge_usage(exchange.usage, frame.usage) or frame.usage
+            if self._wants_usage:
+                return with_cost(frame, sats(cost_of(usage, self._deployment)))
+            if frame.usage_only:
+                return b""
+        return frame.raw

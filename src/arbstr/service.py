@@ -1,0 +1,198 @@
+"""The composition root: everything is made here, started, drained and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+
+from arbstr import __version__
+from arbstr.config.compile import Compiled
+from arbstr.domain.health import CircuitState
+from arbstr.edge.app import App
+from arbstr.edge.context import Context
+from arbstr.edge.server import EdgeServer, ListenError
+from arbstr.pipeline.handle import Pipeline
+from arbstr.pipeline.state import LiveState
+from arbstr.store.errors import StoreError
+from arbstr.store.sqlite import SqliteLog
+from arbstr.telemetry.log import Logging
+from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
+from arbstr.upstream import registry
+from arbstr.upstream.pool import Pool
+
+UNREADY_GRACE = 0.5
+"""Seconds between being unready and closing the listener, so that a load balancer has a chance to see it."""
+
+LAST_WORDS = 3.0
+"""Seconds that streams have for their error event after the drain time, before their connections are cut."""
+
+FLUSH = 5.0
+"""Seconds that the request log has to write what waits, at the end."""
+
+GC_THRESHOLD = 50_000
+"""Allocations between two collections of the youngest generation: the hot path makes no cycles, and a collection in
+the middle of it is what p99 is made of."""
+
+
+class SystemClock:
+    """The machine's clock: implements :class:`~arbstr.ports.Clock`."""
+
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+    sleep = staticmethod(asyncio.sleep)
+
+    async def wait(self, future: asyncio.Future[None], seconds: float) -> bool:
+        await asyncio.wait([future], timeout=seconds)
+        return future.done()
+
+
+def serve(compiled: Compiled, *, mock: bool = False) -> int:
+    """Run the gateway until it is told to stop. The exit code: 0 after a clean end, 1 where it could not start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(Service(compiled, mock=mock).run())
+        except (StoreError, ListenError) as error:
+            print(f"arbstr: {error}", file=sys.stderr)
+            return 1
+
+
+class Service:
+    """One gateway process."""
+
+    def __init__(self, compiled: Compiled, *, mock: bool) -> None:
+        self.compiled = compiled
+        self.mock = mock
+        self.clock = SystemClock()
+        self.redact = registry.redactor(compiled.secrets)
+        self.logging = Logging(level=compiled.log.level, format=compiled.log.format, redact=self.redact)
+        self.log = self.logging.log
+        self.state = LiveState(clock=self.clock, log=self.log)
+        self._signals = 0
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, drain, stop."""
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await self._start(stack)
+                self._announce(server)
+                await self._stop.wait()
+                await self._drain(server)
+            self.log.info("stopped")
+            return 0
+        finally:
+            self.logging.close()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> EdgeServer:
+        compiled = self.compiled
+        compiled.store.parent.mkdir(parents=True, exist_ok=True)
+        request_log = SqliteLog.open(compiled.store, on_problem=self._on_log_problem)
+        stack.push_async_callback(request_log.aclose, FLUSH)
+        pool = Pool()
+        stack.push_async_callback(pool.aclose)
+        metrics = Metrics(
+            version=__version__,
+            models=lambda: pipeline.snapshot.routes,
+            circuits=self._circuits,
+            in_flight=lambda: len(self.state.in_flight),
+            log_health=request_log.health,
+            log_lines_dropped=lambda: self.logging.dropped,
+        )
+        pipeline = Pipeline(
+            snapshot=compiled.snapshot,
+            providers=registry.build(compiled.providers, pool, self.redact),
+            state=self.state,
+            clock=self.clock,
+            sinks=(request_log, metrics, self.logging.requests),
+            log=self.log,
+        )
+        context = Context(
+            pipeline=pipeline,
+            request_log=request_log,
+            clock=self.clock,
+            log=self.log,
+            expose_metrics=lambda: (metrics.expose(), CONTENT_TYPE.encode()),
+            started_at=int(self.clock.time()),
+        )
+        server = EdgeServer(App(context), host=compiled.host, port=compiled.port)
+        await server.start()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        return server
+
+    def _on_log_problem(self, event: str, fields: dict[str, Any]) -> None:
+        self.log.error(event, **fields)
+
+    def _circuits(self) -> Mapping[str, CircuitState]:
+        now = self.clock.monotonic()
+        return {name: circuit.breaker.state(now) for name, circuit in self.state.circuits.items()}
+
+    def _announce(self, server: EdgeServer) -> None:
+        host, port = server.address
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.log.info("listening", url=url, version=__version__, providers=len(self.compiled.providers))
+        if self.mock:
+            print(_welcome(url), file=sys.stderr, flush=True)
+
+    def _on_signal(self) -> None:
+        """The first signal asks for an orderly end, the second for one at once."""
+        self._signals += 1
+        if self._signals == 1:
+            self._stop.set()
+        else:
+            self._hurry.set()
+
+    async def _drain(self, server: EdgeServer) -> None:
+        """Unready at once, then no new connections; what is in flight finishes, or is told that it cannot."""
+        self.state.draining = True
+        self.log.info("draining", in_flight=len(self.state.in_flight), timeout_s=self.compiled.drain_timeout)
+        deadline = self.clock.monotonic() + self.compiled.drain_timeout
+        await self._unless_hurried(UNREADY_GRACE)
+        server.stop_accepting()
+        closed = asyncio.ensure_future(server.wait_closed())
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        try:
+            remaining = max(0.0, deadline - self.clock.monotonic())
+            await asyncio.wait([closed, hurried], timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            if not closed.done():
+                self.log.warning("drain time is over", interrupted=len(self.state.in_flight))
+                self.state.interrupt_all()
+                await asyncio.wait([closed], timeout=LAST_WORDS)
+            if not closed.done():
+                server.abort()
+                await asyncio.wait([closed], timeout=LAST_WORDS)
+        finally:
+            closed.cancel()
+            hurried.cancel()
+
+    async def _unless_hurried(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+
+
+def _welcome(url: str) -> str:
+    """What a newcomer is to try first."""
+    body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello!"}]}'
+    return f"""
+arbstr {__version__} is listening on {url}, with mock providers: nothing leaves this machine.
+
+Try it:
+
+  curl -i {url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{body}'
+
+and look at what it cost: curl {url}/v1/requests
+"""
