@@ -1,0 +1,18 @@
+"""What is kept on disk: the request log, in one SQLite file.
+
+::
+
+    sqlite      SqliteLog: the request log as the rest of arbstr sees it
+    writer      the one thread that writes, behind a bounded queue
+    reader      the queries, in threads of their own
+    rows        a record as a row, a row as a JSON-ready entry
+    connection  how the file is opened for writing and for reading
+    migrate     the schema, step by step: migrations/*.sql
+    lock        one serving process for each file
+    errors      StoreError: what the operator is told when the file cannot be used
+
+What it promises: :meth:`~arbstr.store.sqlite.SqliteLog.request` returns at once, whatever state the disk is in. A row
+is committed a tenth of a second after it was handed over; until then it is in memory, and a ``kill -9`` loses it.
+What is committed survives the death of the process. A power cut may take the last seconds with it, because a commit
+does not wait for the disk (``synchronous=NORMAL``), but leaves the file whole.
+"""

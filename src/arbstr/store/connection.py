@@ -1,0 +1,69 @@
+"""How the database file is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from arbstr.store.errors import StoreError, not_opened
+from arbstr.store.migrate import migrate
+
+LOCK_WAIT = 0.25
+"""Seconds for which one statement waits for somebody else's lock."""
+
+_WRITER_PRAGMAS = (
+    # A commit is one append to the write-ahead log that does not wait for the disk: it survives the end of the process
+    # at once, and a power cut from the next checkpoint on.
+    "PRAGMA synchronous = NORMAL",
+    # The write-ahead log grows while somebody reads for long; it need not stay that large.
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+def open_writer(path: Path, *, wait: float) -> sqlite3.Connection:
+    """A connection for writing, in autocommit and WAL mode, the schema up to date.
+
+    A missing file is created, for its owner alone. ``wait`` is for how many seconds a lock of somebody else is waited
+    for now; later on, each statement waits for LOCK_WAIT. Raises StoreError.
+    """
+    _create(path)
+    connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError("lies where SQLite cannot keep a write-ahead log, for example on a network drive")
+        for pragma in _WRITER_PRAGMAS:
+            connection.execute(pragma)
+        migrate(connection)
+        connection.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000:.0f}")
+    except (sqlite3.Error, StoreError) as error:
+        connection.close()
+        raise StoreError(f"{path}: {error}") from error
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read, whose rows have names. Raises sqlite3.Error."""
+    # as_uri quotes what SQLite would take for the beginning of an option
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file the name stands for, or None for no file: SQLite itself does not notice that its file was deleted."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _create(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise not_opened(path, error) from error
