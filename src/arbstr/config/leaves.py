@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+import typing
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -22,8 +23,8 @@ Leaf = Callable[[Any, schema.Key], Any]
 KINDS = ("openai",)
 MOCK = "mock"
 """The kind of the built-in providers of ``serve --mock``; no file may ask for it."""
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("json", "text")
+LEVELS: tuple[str, ...] = typing.get_args(schema.Level)
+FORMATS: tuple[str, ...] = typing.get_args(schema.Format)
 STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)

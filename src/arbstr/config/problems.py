@@ -24,9 +24,13 @@ class Problem(msgspec.Struct, frozen=True):
     path: Path
     message: str
 
+    @property
+    def place(self) -> str:
+        """The path as one would write it; empty where it is about the file as a whole."""
+        return dotted(self.path)
+
     def __str__(self) -> str:
-        parts = [self.origin, dotted(self.path), self.message] if self.path else [self.origin, self.message]
-        return ": ".join(parts)
+        return ": ".join(part for part in (self.origin, self.place, self.message) if part)
 
 
 class ConfigError(Exception):

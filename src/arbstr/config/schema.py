@@ -7,7 +7,7 @@ carries a :class:`Key` with the help text and the bounds. A field without a defa
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, NewType
+from typing import Annotated, Literal, NewType
 
 import msgspec
 
@@ -21,8 +21,8 @@ Sats = NewType("Sats", Decimal)
 Url = NewType("Url", str)
 StorePath = NewType("StorePath", str)
 Kind = NewType("Kind", str)
-Level = NewType("Level", str)
-Format = NewType("Format", str)
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "text"]
 ModelName = NewType("ModelName", str)
 Name = NewType("Name", str)
 
@@ -205,8 +205,8 @@ class Resilience(msgspec.Struct, frozen=True):
 
 
 class Logging(msgspec.Struct, frozen=True):
-    level: Annotated[Level, Key("The least important lines that are written.")] = Level("info")
-    format: Annotated[Format, Key("For machines, or for people.")] = Format("json")
+    level: Annotated[Level, Key("The least important lines that are written.")] = "info"
+    format: Annotated[Format, Key("For machines, or for people.")] = "json"
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -186,8 +186,8 @@ def url(value: object) -> str:
     expected = 'a URL such as "https://api.example.com/v1"'
     if not isinstance(value, str):
         raise ValueError(f"{described(value)}, expected {expected}")
-    if not value or any(char <= " " or char == "\x7f" for char in value):
-        raise ValueError(f"is empty or has white space in it, expected {expected}")
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"is empty, or has white space or other than ASCII in it, expected {expected}")
     try:
         parts = urlsplit(value)
         host, port = parts.hostname, parts.port

@@ -1,0 +1,82 @@
+"""The configuration that ``arbstr init`` writes: one that works as it is, with a word on what one may want to change.
+
+Lines that begin with ``#`` and no space are settings: with the sign removed they are valid too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+MODE = 0o600
+
+TEMPLATE = """\
+# The configuration of arbstr. `arbstr check` says what is wrong with it, `arbstr serve` runs it.
+#
+# Any string may hold ${NAME}, which is taken from the environment. Every key can also be set from there, over what
+# stands here: ARBSTR_SERVER__LISTEN is [server] listen. Durations are "100ms", "30s", "1h", or seconds as a number.
+
+[server]
+# Where to listen. Beyond loopback, where others can reach it and spend your money, it needs the second line too.
+listen = "127.0.0.1:8080"
+#allow_unauthenticated = true
+
+[store]
+# The request log: one row for each request. Relative to the folder of this file.
+url = "sqlite:///arbstr.db"
+
+# A provider: any API that speaks OpenAI's chat completions. Name as many as you like; each request goes to the
+# cheapest healthy one that lists its model.
+[providers.openai]
+base_url = "https://api.openai.com/v1"
+# Its key: without this line, the variable ARBSTR_OPENAI_API_KEY; if that is unset too, it is called without a key.
+#api_key = "${OPENAI_API_KEY}"
+models = ["gpt-4o", "gpt-4o-mini"]
+# Satoshis per 1,000 tokens: dollars per million tokens, times the satoshis that a dollar buys, divided by 1,000.
+# These are $2.50 and $10 at 1,000 satoshis a dollar.
+input_rate = 2.5
+output_rate = 10
+#base_fee = 0.1
+
+# A model with rates of its own stands in a table instead of the list:
+#[providers.openai.models."gpt-4.1-mini"]
+#input_rate = 0.4
+#output_rate = 1.6
+
+# A provider on this machine, which costs nothing:
+#[providers.local]
+#base_url = "http://127.0.0.1:11434/v1"
+#models = ["llama3.2"]
+#tier = "local"
+#input_rate = 0
+#output_rate = 0
+
+# A route, where the cheapest is not what you want: in this order, and under other names upstream.
+#[models."assistant"]
+#primary = { provider = "openai", model = "gpt-4o" }
+#fallbacks = [{ provider = "openai", model = "gpt-4o-mini" }]
+
+# A policy, chosen by the header `X-Arbstr-Policy: frugal`, or by a word of the last user message:
+#[[policies.rules]]
+#name = "frugal"
+#max_sats_per_1k_output = 5
+#keywords = ["summarise", "translate"]
+
+[logging]
+# debug, info, warning or error; as json, or as text for people.
+level = "info"
+format = "json"
+"""
+
+
+def write_template(path: Path) -> None:
+    """Write the template to a new file that only its owner can read. Raises ``OSError``; never overwrites."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
