@@ -91,10 +91,14 @@ def run_paced(door: Door, cores: Cores, pace: Pace, *, window: float, cpu: Calla
     spent: dict[str, float] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as client:
         assert client.stdout is not None
-        for line in client.stdout:
-            spoken = json.loads(line)
-            spent[spoken["event"]] = cpu()
-            seen[spoken["event"]] = spoken
+        try:
+            for line in client.stdout:
+                spoken = json.loads(line)
+                spent[spoken["event"]] = cpu()
+                seen[spoken["event"]] = spoken
+        except BaseException:  # a Ctrl-C does not wait for the streams to end
+            client.kill()
+            raise
     if "done" not in seen:
         raise RuntimeError(f"the streaming client ended early, with {client.returncode}")
     steady = seen["ending"]["at"] - seen["steady"]["at"] > window / 4
