@@ -1,11 +1,13 @@
 """JSON as providers really send it: read as far as it can be, for what is observed and never for what is relayed.
 
 msgspec refuses broken UTF-8 and lone surrogate escapes (``"\\ud800"``), which a model that was cut inside an emoji does
-send. A copy with U+FFFD in their place is read instead.
+send, and ``-Infinity``, which servers written in Python send among log probabilities. What it refuses is read again by
+the standard library, with U+FFFD in place of what is no text.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -23,12 +25,11 @@ def read(data: bytes) -> Any:
     """The value of ``data``. Raises ValueError, whatever is wrong with it."""
     try:
         return msgspec.json.decode(data)
-    except (ValueError, RecursionError) as first:  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        mended = replace_lone_surrogates(data).decode("utf-8", "replace").encode()
-        if mended == data:
-            raise ValueError(str(first)) from first
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        pass
     try:
-        return msgspec.json.decode(mended)
+        text = replace_lone_surrogates(data).decode("utf-8", "replace")
+        return json.loads(text.removeprefix("\ufeff"), strict=False)
     except RecursionError as error:
         raise ValueError(str(error)) from error
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -35,10 +34,12 @@ _decode_object = msgspec.json.Decoder(Object).decode
 _decode_objects = msgspec.json.Decoder(list[Object]).decode
 _encode = msgspec.json.Encoder().encode
 
+_LARGE = 64 * 1024
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _STRIDE = MAX_DIGITS // 10
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\d+', re.DOTALL)
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_NULL = msgspec.Raw(b"null")
 _TRUE = msgspec.Raw(b"true")
 
 
@@ -63,23 +64,24 @@ def parse_chat(body: bytes) -> ChatRequest:
     options = whole.get("stream_options")
     if options is not None and type(options) is not dict:
         raise _wrong("stream_options", options, "an object")
-    messages = whole.get("messages")
-    text_bytes, last_user_text, parts = _messages(messages)
-    fields["messages"] = _reserialised(fields["messages"], messages, parts)
+    messages, size, last_user_text = _messages(fields.get("messages", _NULL), whole.get("messages"))
+    fields["messages"] = messages
     if marker:
         if marker.decode() in "".join(fields):
             raise InvalidRequest("The name of a field has a surrogate without its other half.")
         fields = {key: msgspec.Raw(bytes(value).replace(marker, b"\\u")) for key, value in fields.items()}
+    if len(body) > _LARGE:  # let go of it: an answer can take minutes
+        fields = {key: value.copy() for key, value in fields.items()}
     for key in ("tools", "functions", "response_format"):
         if key in fields:
-            text_bytes += len(memoryview(fields[key]))
+            size += len(memoryview(fields[key]))
     limit = _integer(whole.get("max_tokens"), "max_tokens", MAX_TOKENS)
     wider = _integer(whole.get("max_completion_tokens"), "max_completion_tokens", MAX_TOKENS)
     return ChatRequest(
         model=model,
         stream=stream,
         fields=fields,
-        input_bytes=text_bytes,
+        input_bytes=size,
         last_user_text=last_user_text,
         max_tokens=limit if wider is None else wider,
         n=_integer(whole.get("n"), "n", MAX_CHOICES) or 1,
@@ -103,9 +105,12 @@ def encode_chat(request: ChatRequest, *, model: str, stream_options: bool = True
 
 
 def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | Object:
-    if options is None or options == b"null":
+    if options is None or options == _NULL:
         return _INCLUDE_USAGE
-    return {**_decode_object(lenient.replace_lone_surrogates(bytes(options))), "include_usage": _TRUE}
+    try:
+        return {**_decode_object(lenient.replace_lone_surrogates(bytes(options))), "include_usage": _TRUE}
+    except RecursionError:  # nested as deeply as could be read with a shorter call stack
+        return _INCLUDE_USAGE
 
 
 def _read(body: bytes) -> tuple[dict[str, Any], Object]:
@@ -138,53 +143,56 @@ def _refuse_long_integers(body: bytes) -> None:
             raise InvalidRequest(f"The body has a number of {MAX_DIGITS:,} digits or more.")
 
 
-def _messages(messages: object) -> tuple[int, str, list[int]]:
-    """Check the messages. Returns the bytes of their text, the last user's text, and which have a list as content."""
+def _messages(raw: msgspec.Raw, messages: object) -> tuple[msgspec.Raw, int, str]:
+    """Check the messages. Returns them re-serialised, the UTF-8 bytes of their text, and the last user's text."""
     if type(messages) is not list or not messages:
         raise _wrong("messages", messages, "a list of at least one message")
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequest(f"messages has {len(messages):,} entries; at most {MAX_MESSAGES:,}.", param="messages")
-    text_bytes = 0
-    last_user: object = ""
-    lists: list[int] = []
-    for index, message in enumerate(messages):
-        if type(message) is not dict:
-            raise _wrong(f"messages[{index}]", message, "an object")
+    objects: list[dict[str, Any]] = _objects(raw, messages, "messages")
+    size = 0
+    last_user: object = None
+    for index, (message, fields) in enumerate(zip(messages, objects, strict=True)):
         role = message.get("role")
         if type(role) is not str:
             raise _wrong(f"messages[{index}].role", role, "a string")
         content = message.get("content")
+        size += len(role)
+        if len(fields) > 2:
+            size += sum(len(memoryview(value)) for key, value in fields.items() if key not in ("role", "content"))
         if type(content) is str:
-            text_bytes += len(content) if content.isascii() else len(content.encode())
+            size += len(content) if content.isascii() else len(content.encode())
         elif type(content) is list:
-            text_bytes += _parts_bytes(content, index)
-            lists.append(index)
+            fields["content"], bytes_of_parts = _parts(fields["content"], content, f"messages[{index}].content")
+            size += bytes_of_parts
         elif content is not None:
             raise _wrong(f"messages[{index}].content", content, "a string or a list of content parts")
-        text_bytes += len(role)
-        if len(message) > 2:
-            text_bytes += sum(len(_encode(value)) for key, value in message.items() if key not in _COUNTED)
         if role == "user":
             last_user = content
-    return text_bytes, _text(last_user), lists
+    return msgspec.Raw(_encode(objects)), size, _text(last_user)
 
 
-_COUNTED = frozenset({"role", "content"})
-
-
-def _parts_bytes(parts: list[Any], index: int) -> int:
-    total = 0
-    for number, part in enumerate(parts):
-        if type(part) is not dict:
-            raise _wrong(f"messages[{index}].content[{number}]", part, "an object")
+def _parts(raw: msgspec.Raw, parts: list[Any], param: str) -> tuple[list[Object], int]:
+    """Content parts without duplicate keys, and the bytes that they count for."""
+    objects = _objects(raw, parts, param)
+    size = 0
+    for part, fields in zip(parts, objects, strict=True):
         text = part.get("text")
         if type(text) is str:
-            total += lenient.size(text)
+            size += lenient.size(text)
         elif "image_url" in part:
-            total += IMAGE_BYTES
+            size += IMAGE_BYTES
         else:
-            total += len(_encode(part))
-    return total
+            size += sum(len(memoryview(value)) for value in fields.values())
+    return objects, size
+
+
+def _objects(raw: msgspec.Raw, values: list[Any], param: str) -> list[Any]:
+    try:
+        return _decode_objects(raw)
+    except msgspec.ValidationError:
+        index = next(index for index, value in enumerate(values) if type(value) is not dict)
+        raise _wrong(f"{param}[{index}]", values[index], "an object") from None
 
 
 def _text(content: object) -> str:
@@ -193,14 +201,6 @@ def _text(content: object) -> str:
     if type(content) is list:
         return "\n".join(text for part in content if (text := lenient.text(part.get("text"))))
     return ""
-
-
-def _reserialised(raw: msgspec.Raw, messages: object, lists: Sequence[int]) -> msgspec.Raw:
-    """The messages, and their lists of content parts, without duplicate keys and otherwise as they came."""
-    objects = cast("list[dict[str, Any]]", _decode_objects(raw))
-    for index in lists:
-        objects[index]["content"] = _decode_objects(objects[index]["content"])
-    return msgspec.Raw(_encode(objects))
 
 
 def _model(value: object) -> str:
