@@ -26,10 +26,12 @@ class Peer:
         self.reader = reader
         self.writer = writer
         self.gone = asyncio.Event()
+        self.requests = 0
 
     async def head(self) -> bytes:
         """Read one request head, blank line included."""
         head = await self.reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
         self.server.requests += 1
         return head
 
@@ -166,3 +168,20 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LONG):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event, in our code or in the kernel)
             await asyncio.sleep(0)
+
+
+async def ask(pool: Pool, origin: Origin, *, connect_timeout: float = LONG, patience: float = LONG) -> bytes:
+    """Send one request to `origin` and return the body of its answer."""
+    until = pool.clock() + patience
+    async with pool.request(origin, HEAD, b"", connect_timeout=connect_timeout, until=until) as response:
+        return await response.read_all(until, limit=100)
+
+
+async def settled(value: Callable[[], int]) -> int:
+    """Wait until `value` has stopped changing for a while, and return it."""
+    async with asyncio.timeout(LONG):
+        while True:
+            before = value()
+            await asyncio.sleep(0.2)
+            if value() == before:
+                return before

@@ -9,7 +9,7 @@ import pytest
 
 from arbstr.upstream.errors import CutBody, PoolClosed, ReadTimeout, ResetBeforeHead
 from arbstr.upstream.pool import Limits, Pool, Stats
-from tests.upstream.servers import HEAD, LONG, Peer, eventually, fetch, once, serve
+from tests.upstream.servers import HEAD, LONG, Peer, eventually, fetch, once, serve, settled
 
 NOTHING = Stats(open=0, idle=0, busy=0, connecting=0, waiting=0, slots=0)
 SOON = 0.08
@@ -114,7 +114,6 @@ async def test_a_reader_who_does_not_read_holds_the_server_up(chunked: bool) -> 
     """Of 50 MB the server gets rid of what the sockets and our bounded buffer hold; the rest goes when it is read."""
     size, piece = 50_000_000, 50_000
     sent = 0
-    progress = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         nonlocal sent
@@ -124,7 +123,6 @@ async def test_a_reader_who_does_not_read_holds_the_server_up(chunked: bool) -> 
         while sent < size:
             await peer.send(frame)
             sent += piece
-            progress.set()
         await peer.send(b"0\r\n\r\n" if chunked else b"")
         await peer.left()
 
@@ -132,13 +130,7 @@ async def test_a_reader_who_does_not_read_holds_the_server_up(chunked: bool) -> 
         pool = Pool()
         until = time.monotonic() + LONG
         async with pool.request(server.origin, HEAD, b"", connect_timeout=LONG, until=until) as response:
-            while True:
-                progress.clear()
-                try:
-                    await asyncio.wait_for(progress.wait(), 0.3)
-                except TimeoutError:
-                    break
-            while_unread = sent
+            while_unread = await settled(lambda: sent)
             body = 0
             while data := await response.read(until):
                 body += len(data)

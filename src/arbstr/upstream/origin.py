@@ -54,8 +54,8 @@ class Origin(NamedTuple):
 
 
 def _ascii(host: str) -> str:
-    """Return `host` as it goes on the wire: international names in their ASCII form."""
-    return host if host.isascii() else host.encode("idna").decode("ascii")
+    """Return `host` as it goes on the wire: international names in their ASCII form. ValueError if it cannot be one."""
+    return host if ":" in host else host.encode("idna").decode("ascii")
 
 
 def _unclean(url: str) -> bool:

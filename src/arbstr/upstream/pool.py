@@ -78,8 +78,8 @@ class Pool:
     def __repr__(self) -> str:
         stats = self.stats()
         return (
-            f"<Pool open={stats.open} idle={stats.idle} busy={stats.busy} "
-            f"connecting={stats.connecting} waiting={stats.waiting}>"
+            f"<Pool origins={len(self._lanes)} open={stats.open} idle={stats.idle} busy={stats.busy} "
+            f"connecting={stats.connecting} waiting={stats.waiting}{'' if self._timer else ' unwatched'}>"
         )
 
     def request(self, origin: Origin, head: bytes, body: bytes, *, connect_timeout: float, until: float) -> Exchange:
