@@ -153,13 +153,9 @@ def test_digits_in_text_are_text() -> None:
 def test_numbers_travel_as_their_bytes() -> None:
     """No digit is lost, in fields, messages and content parts."""
     numbers = "[1.0, 1E5, -0, 0.1000000000000000055511151231257827, 123456789012345678901234567890, 1e-400]"
+    part = f'{{"type": "text", "text": "x", "b": {numbers}}}'
 
-    out = sent(
-        text(
-            f', "a": {numbers}',
-            messages=f'[{{"role": "user", "content": [{{"type": "text", "text": "x", "b": {numbers}}}], "c": {numbers}}}]',
-        )
-    )
+    out = sent(text(f', "a": {numbers}', messages=f'[{{"role": "user", "content": [{part}], "c": {numbers}}}]'))
 
     assert out.count(numbers.encode()) == 3
 
