@@ -122,18 +122,20 @@ def verdicts(results: Mapping[str, Medians]) -> str:
 
 
 def losing(results: Mapping[str, Medians]) -> list[str]:
-    """Every measure in which somebody else is better than arbstr, as a sentence."""
+    """For everybody else, the measures in which they are better than arbstr."""
     found = []
-    for measure in MEASURES:
-        for name in results:
-            if name in (OURS, DIRECT) or not measure.better:
-                continue
-            ours, theirs = results.get(OURS, {}).get(measure.key), results[name].get(measure.key)
-            if ours is not None and theirs is not None and (ours - theirs) * measure.better < 0:
-                found.append(
-                    f"{measure.label}: {name} {_number(theirs, measure.digits)}, arbstr {_number(ours, measure.digits)}"
-                )
+    for name in results:
+        if name in (OURS, DIRECT):
+            continue
+        better = [measure.label for measure in MEASURES if _beats(results[name], results[OURS], measure)]
+        found.append(f"{name}: {'; '.join(better) or 'in nothing'}")
     return found
+
+
+def _beats(theirs: Medians, ours: Medians, measure: Measure) -> bool:
+    if measure.key not in theirs or measure.key not in ours:
+        return False
+    return (theirs[measure.key] - ours[measure.key]) * measure.better > 0
 
 
 def problems(rounds: Sequence[Mapping[str, Measured]]) -> list[str]:

@@ -107,7 +107,8 @@ def test_whole_answer(gateway: str, client: openai.OpenAI) -> None:
     assert entry["provider"] == "litellm"
     assert entry["success"] is True
     assert entry["streaming"] is False
-    assert entry["tokens"] == {"input": answer.usage.prompt_tokens, "output": answer.usage.completion_tokens}
+    assert entry["tokens"]["input"] == answer.usage.prompt_tokens
+    assert entry["tokens"]["output"] == answer.usage.completion_tokens
     assert entry["cost"]["sats"] == pytest.approx(cost)
 
 
@@ -125,7 +126,8 @@ def test_streamed_answer_with_usage(gateway: str, client: openai.OpenAI) -> None
     entry = row(gateway, raw.headers["x-arbstr-request-id"])
     assert entry["success"] is True
     assert entry["streaming"] is True
-    assert entry["tokens"] == {"input": usages[0].prompt_tokens, "output": usages[0].completion_tokens}
+    assert entry["tokens"]["input"] == usages[0].prompt_tokens
+    assert entry["tokens"]["output"] == usages[0].completion_tokens
     cost = (usages[0].prompt_tokens * 10 + usages[0].completion_tokens * 30) / 1000 + 1
     assert entry["cost"]["sats"] == pytest.approx(cost)
 
@@ -136,7 +138,7 @@ def test_streamed_answer_without_usage(gateway: str, client: openai.OpenAI) -> N
     chunks = list(raw.parse())
 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
-    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices].count("stop") == 1
     assert all(chunk.usage is None for chunk in chunks)
     entry = row(gateway, raw.headers["x-arbstr-request-id"])
     assert entry["tokens"]["output"] > 0
