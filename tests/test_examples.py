@@ -1,0 +1,75 @@
+"""The examples that people copy: they run, and print what the pages say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from arbstr.config import load
+from tests.markdown import blocks
+
+ROOT = Path(__file__).resolve().parent.parent
+URL = "http://127.0.0.1:8080"
+DEADLINE = 60.0
+
+
+@contextmanager
+def gateway() -> Iterator[str]:
+    """`arbstr serve --mock` as a real process; its URL."""
+    command = [sys.executable, "-m", "arbstr", "serve", "--mock", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            listening = msgspec.json.decode(process.stdout.readline())
+            yield listening["url"]
+        finally:
+            process.terminate()
+            process.stdout.read()
+
+
+def run(program: str, url: str) -> str:
+    command = [sys.executable, "-c", program.replace(URL, url)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_example_of_the_readme_prints_what_it_says() -> None:
+    """The first thing that a newcomer does in Python, with the output that stands beneath it."""
+    (program,) = blocks((ROOT / "README.md").read_text(), "python")
+    outputs = blocks((ROOT / "README.md").read_text(), "")
+
+    with gateway() as url:
+        printed = run(program, url)
+
+    assert printed in outputs
+
+
+def test_the_examples_for_openai_s_clients_run() -> None:
+    """One after the other, as somebody who reads the page would try them."""
+    program = "\n".join(blocks((ROOT / "docs/how-to/use-openai-clients.md").read_text(), "python"))
+
+    with gateway() as url:
+        printed = run(program, url)
+
+    assert "cheap-but-flaky 0.055\n" in printed
+    assert "\n 0.055 sats\n" in printed
+    assert printed.count("This is a mock answer from ") == 3
+
+
+def test_the_configuration_of_the_readme_is_complete(tmp_path: Path) -> None:
+    """It stands alone: written to a file, it is accepted without a problem and without a warning."""
+    (example,) = blocks((ROOT / "README.md").read_text(), "toml")
+    file = tmp_path / "arbstr.toml"
+    file.write_text(example)
+
+    compiled = load(file, environ={"ARBSTR_ALPHA_API_KEY": "sk-0123456789", "ARBSTR_BETA_API_KEY": "sk-0123456789"})
+
+    assert compiled.warnings == ()
+    assert set(tomllib.loads(example)["providers"]) == {spec.name for spec in compiled.providers}
