@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -23,7 +23,7 @@ from arbstr.pipeline.handle import Pipeline
 from arbstr.pipeline.state import LiveState
 from arbstr.store.errors import StoreError
 from arbstr.store.sqlite import SqliteLog
-from arbstr.telemetry.log import Logging
+from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
 from arbstr.upstream.pool import Pool
@@ -72,7 +72,8 @@ class Service:
         self.mock = mock
         self.clock = SystemClock()
         self.redact = registry.redactor(compiled.secrets)
-        self.logging = Logging(level=compiled.log.level, format=compiled.log.format, redact=self.redact)
+        level, form = cast(Level, compiled.log.level), cast(Format, compiled.log.format)
+        self.logging = Logging(level=level, format=form, redact=self.redact)
         self.log = self.logging.log
         self.state = LiveState(clock=self.clock, log=self.log)
         self._signals = 0

@@ -110,13 +110,14 @@ class Attempts:
     ) -> Answer | UpstreamFailure | None:
         """Try one candidate, as often as it may be: its answer, its last failure, or None if it was not asked."""
         settings = exchange.snapshot.retry
-        budget = self.state.circuits[candidate.deployment.provider].budget
+        circuit = self.state.circuits[candidate.deployment.provider]
         failure: UpstreamFailure | None = None
         for nth in range(settings.max_attempts):
             alone = not any(self._can_serve(other) for other in others)
             if failure is not None:
                 wait = self._pause(failure, nth, exchange, alone=alone)
-                if wait is None or not budget.try_retry(self.clock.monotonic()):
+                now = self.clock.monotonic()
+                if wait is None or not circuit.breaker.admits(now) or not circuit.budget.try_retry(now):
                     return failure
                 await self.clock.sleep(wait)
             try:
@@ -124,7 +125,7 @@ class Attempts:
                 if permit is None:
                     return failure
                 if nth == 0:
-                    budget.request(self.clock.monotonic())
+                    circuit.budget.request(self.clock.monotonic())
                 return await self._attempt(candidate.deployment, permit, request, exchange)
             except UpstreamFailure as error:
                 failure = error
