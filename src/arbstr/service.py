@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, cast
 
 import uvloop
@@ -65,9 +66,12 @@ def serve(compiled: Compiled, *, mock: bool = False) -> int:
 
 
 class Service:
-    """One gateway process."""
+    """One gateway: an async context manager that serves between its entry and its exit, which drains it.
 
-    def __init__(self, compiled: Compiled, *, mock: bool) -> None:
+    Entering raises StoreError or ListenError. A process runs it with :meth:`run`; it needs no process of its own.
+    """
+
+    def __init__(self, compiled: Compiled, *, mock: bool = False) -> None:
         self.compiled = compiled
         self.mock = mock
         self.clock = SystemClock()
@@ -76,30 +80,61 @@ class Service:
         self.logging = Logging(level=level, format=form, redact=self.redact)
         self.log = self.logging.log
         self.state = LiveState(clock=self.clock, log=self.log)
-        self._signals = 0
+        self.pool = Pool()
+        self._stack = contextlib.AsyncExitStack()
+        self._server: EdgeServer | None = None
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> int:
-        """Start, serve, drain, stop."""
+        """Serve until a signal says to stop: SIGTERM or SIGINT once for an orderly end, twice for one at once."""
+        async with self:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            _tame_the_collector()
+            await self._stop.wait()
+        return 0
+
+    def stop(self) -> None:
+        """Ask for an orderly end; a second time: for one at once."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        assert self._server is not None
+        host, port = self._server.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def __aenter__(self) -> Service:
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                server = await self._start(stack)
-                self._announce(server)
-                await self._stop.wait()
-                await self._drain(server)
-            self.log.info("stopped")
-            return 0
+            self._server = await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            self.logging.close()
+            raise
+        self.log.info("listening", url=self.url, version=__version__, providers=len(self.compiled.providers))
+        if self.mock:
+            print(_welcome(self.url), file=sys.stderr, flush=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        try:
+            await self._drain(self._server)
         finally:
+            await self._stack.aclose()
+            self.log.info("stopped")
             self.logging.close()
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> EdgeServer:
+    async def _start(self) -> EdgeServer:
         compiled = self.compiled
-        compiled.store.parent.mkdir(parents=True, exist_ok=True)
+        self._stack.push_async_callback(self.pool.aclose)
         request_log = SqliteLog.open(compiled.store, on_problem=self._on_log_problem)
-        stack.push_async_callback(request_log.aclose, FLUSH)
-        pool = Pool()
-        stack.push_async_callback(pool.aclose)
+        self._stack.push_async_callback(request_log.aclose, FLUSH)
         metrics = Metrics(
             version=__version__,
             models=lambda: pipeline.snapshot.routes,
@@ -110,7 +145,7 @@ class Service:
         )
         pipeline = Pipeline(
             snapshot=compiled.snapshot,
-            providers=registry.build(compiled.providers, pool, self.redact),
+            providers=registry.build(compiled.providers, self.pool, self.redact),
             state=self.state,
             clock=self.clock,
             sinks=(request_log, metrics, self.logging.requests),
@@ -126,12 +161,6 @@ class Service:
         )
         server = EdgeServer(App(context), host=compiled.host, port=compiled.port)
         await server.start()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 20, 20)
         return server
 
     def _on_log_problem(self, event: str, fields: dict[str, Any]) -> None:
@@ -140,21 +169,6 @@ class Service:
     def _circuits(self) -> Mapping[str, CircuitState]:
         now = self.clock.monotonic()
         return {name: circuit.breaker.state(now) for name, circuit in self.state.circuits.items()}
-
-    def _announce(self, server: EdgeServer) -> None:
-        host, port = server.address
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        self.log.info("listening", url=url, version=__version__, providers=len(self.compiled.providers))
-        if self.mock:
-            print(_welcome(url), file=sys.stderr, flush=True)
-
-    def _on_signal(self) -> None:
-        """The first signal asks for an orderly end, the second for one at once."""
-        self._signals += 1
-        if self._signals == 1:
-            self._stop.set()
-        else:
-            self._hurry.set()
 
     async def _drain(self, server: EdgeServer) -> None:
         """Unready at once, then no new connections; what is in flight finishes, or is told that it cannot."""
@@ -175,6 +189,9 @@ class Service:
             if not closed.done():
                 server.abort()
                 await asyncio.wait([closed], timeout=LAST_WORDS)
+            if not closed.done():
+                server.cancel()
+                await asyncio.wait([closed], timeout=LAST_WORDS)
         finally:
             closed.cancel()
             hurried.cancel()
@@ -182,6 +199,13 @@ class Service:
     async def _unless_hurried(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
+
+
+def _tame_the_collector() -> None:
+    """What lives now lives for ever, and is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
 def _welcome(url: str) -> str:

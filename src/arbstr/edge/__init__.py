@@ -9,4 +9,7 @@ cut off because it did not read, sent a broken body or too slow a one. It is cal
 left, and a second callback replaces the first. It must not block and should not raise. ``receive`` gives
 ``http.disconnect`` at the same moment, so an application that finds no such extension (another server) watches
 ``receive`` in a task of its own.
+
+``scope["extensions"]["arbstr.close"]`` is a function without arguments. Call it before the last piece of a response
+whose head is already out, and the connection is closed after it: for a stream that ends in an error.
 """

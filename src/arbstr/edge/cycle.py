@@ -94,7 +94,7 @@ class Cycle:
         # The caller.
         self.left = False
         self.on_left: Callable[[], None] | None = None
-        scope["extensions"] = {"arbstr.departure": self.on_departure}
+        scope["extensions"] = {"arbstr.departure": self.on_departure, "arbstr.close": self.close_after}
 
     def on_departure(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when the caller leaves before the response is complete: see the package."""
@@ -102,6 +102,10 @@ class Cycle:
             callback()
         elif not self.response_complete:
             self.on_left = callback
+
+    def close_after(self) -> None:
+        """Have the connection closed once this response is complete, although its head did not say so."""
+        self.keep_alive = False
 
     def leave(self) -> None:
         """The caller has left, or was cut off."""
