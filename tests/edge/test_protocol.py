@@ -146,6 +146,23 @@ class TestRequests:
         assert (b"connection", b"keep-alive") in app.scopes[0]["headers"]
         assert all(name != b"upgrade" for name, _ in app.scopes[0]["headers"])
 
+    @pytest.mark.parametrize(
+        ("version", "connection"), [(b"1.0", b"upgrade"), (b"1.0", b"keep-alive, upgrade"), (b"1.1", b"Upgrade, Close")]
+    )
+    async def test_last_request_with_upgrade(self, version: bytes, connection: bytes) -> None:
+        """An upgrade makes no newer caller of an old one, and keeps no connection that should end."""
+        app = Echo()
+        lines = [b"POST / HTTP/" + version, b"Host: test", b"Connection: " + connection, b"Upgrade: h2c"]
+        async with serving(app) as server, calling(server) as caller:
+            caller.send(b"\r\n".join(lines) + b"\r\nContent-Length: 3\r\n\r\nabc")
+            response = await caller.response()
+            rest = await caller.rest()
+
+        assert response.body == b"abc"
+        assert response.headers["connection"] == "close"
+        assert rest == b""
+        assert app.scopes[0]["http_version"] == version.decode()
+
     async def test_connect_is_refused(self) -> None:
         """This is no tunnel."""
         app = Echo()
@@ -172,13 +189,14 @@ class TestExpectation:
         async with serving(app) as server, calling(server) as caller:
             caller.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
             await begun.wait()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(caller.reader.read(1), 0.02)
+            connection = await only_connection(server)
+            still_expected = connection.active is not None and connection.active.expects_continue
             wanted.set()
             interim = await caller.response()
             caller.send(b"abc")
             response = await caller.response()
 
+        assert still_expected
         assert interim.status == 100
         assert (response.status, response.body) == (200, b"abc")
 
@@ -800,6 +818,23 @@ class TestResponses:
         assert first.headers["x-a"] == "b"
         assert first.body == b"abc" + b"d" * 20_000 + b"e" * 20_000
         assert second.body == first.body
+
+    async def test_framing_is_the_servers(self) -> None:
+        """The application may end the connection, but how a body is framed is decided here."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"Connection", b"Close"), (b"Transfer-Encoding", b"gzip")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"abc"})
+
+        async with serving(app) as server, calling(server) as caller:
+            caller.send(GET)
+            response = await caller.response()
+            rest = await caller.rest()
+
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.headers["connection"] == "Close"
+        assert (response.body, rest) == (b"abc", b"")
 
     async def test_http_1_0(self) -> None:
         """A caller of HTTP/1.0 gets no chunks, and the end of the connection is the end of the body."""

@@ -50,6 +50,32 @@ class Enough(Exception):
 class EdgeProtocol(HttpToolsProtocol):
     """One connection of a caller. uvicorn's ``cycle`` and ``pipeline`` are not used: ``active`` and ``queue`` are."""
 
+    __slots__ = (  # beside the few attributes of uvicorn's, which keep their dict small
+        "active",
+        "deadline",
+        "deaf",
+        "edge",
+        "expects_continue",
+        "fed",
+        "head_least",
+        "head_most",
+        "held_up",
+        "hosts",
+        "last_words",
+        "limits",
+        "lingering",
+        "newest",
+        "parsing",
+        "queue",
+        "silent",
+        "silent_at",
+        "stalled_since",
+        "stalled_size",
+        "transfer_encoding",
+        "turned_away",
+        "window_at",
+    )
+
     headers: list[tuple[bytes, bytes]]
 
     def __init__(self, config: Config, edge: EdgeState, loop: asyncio.AbstractEventLoop) -> None:
@@ -213,6 +239,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             except httptools.HttpParserError as error:
                 self._on_parser_error(error)
                 return
@@ -223,7 +251,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _without_upgrade(self) -> bytes:
         """The head of this request, without the upgrade that we ignore: so the parser reads its body, too."""
-        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
         for name, value in self.headers:
             if name == b"connection":
                 tokens = [token.strip() for token in value.split(b",")]
@@ -376,9 +405,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 raise Refused(malformed("HTTP/1.0 has no Transfer-Encoding"))
         elif self.hosts != 1:
             raise Refused(malformed("HTTP/1.1 needs one Host header"))
-        if self.transfer_encoding:
-            if self.transfer_encoding != b"chunked,":
-                raise Refused(malformed("The only known Transfer-Encoding is chunked"))
+        if self.transfer_encoding not in (b"", b"chunked,"):
+            raise Refused(malformed("The only known Transfer-Encoding is chunked"))
         if len(self.headers) > limits.header_lines:
             raise Refused(HEAD_TOO_LARGE)
         if self.head_most + self.fed > limits.head and self._known_head() > limits.head:
