@@ -25,7 +25,7 @@ class Peer:
         self.number = len(server.peers)
         self.reader = reader
         self.writer = writer
-        self.gone = asyncio.Event()
+        self.gone = asyncio.Event()  # this connection is over, seen from here
         self.requests = 0
 
     async def head(self) -> bytes:
@@ -46,6 +46,8 @@ class Peer:
 
     async def send(self, data: bytes) -> None:
         """Write `data` and wait until there is room for more."""
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError("the client has gone")
         self.writer.write(data)
         await self.writer.drain()
 
@@ -61,7 +63,6 @@ class Peer:
                 pass
         except ConnectionError:
             pass
-        self.gone.set()
 
     def reset(self, *, hard: bool = False) -> None:
         """Drop the connection; `hard`: by a TCP reset."""
@@ -84,7 +85,7 @@ class Server:
         self.seen = asyncio.Event()  # for the test to set
 
     async def nobody(self) -> None:
-        """Wait until every connection has been closed by the client, as seen from here."""
+        """Wait until every connection is over, seen from here: its script has met the end, or returned."""
         async with asyncio.timeout(LONG):
             for peer in tuple(self.peers):
                 await peer.gone.wait()
@@ -108,13 +109,12 @@ async def serve(script: Script, *, tls: ssl.SSLContext | None = None, host: str 
         server.peers.append(peer)
         try:
             await script(peer)
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            peer.gone.set()
-        except asyncio.CancelledError:
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             pass
         except Exception as exc:
             errors.append(exc)
         finally:
+            peer.gone.set()
             writer.close()
             tasks.discard(task)
 

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from arbstr.upstream.errors import PoolTimeout, ProtocolError, ResetBeforeHead
+from arbstr.upstream.errors import PoolClosed, PoolTimeout, ProtocolError, ResetBeforeHead
 from arbstr.upstream.pool import Limits, Origin, Pool, Response, Stats
 from arbstr.upstream.wire import Connection
 from tests.upstream.servers import HEAD, LONG, Peer, Server, answers, eventually, fetch, once, serve
@@ -451,6 +451,23 @@ async def test_those_who_wait_are_told_when_the_pool_closes() -> None:
 
     assert {str(end) for end in ends} == {"the connection pool is closed"}
     assert pool.stats() == NOTHING
+
+
+async def test_a_connection_granted_in_the_instant_of_closing_is_not_used() -> None:
+    """Whoever has one and has not begun is told as well; it is not left open behind the pool."""
+    async with serve(answers()) as server:
+        pool = Pool(limits=Limits(max_connections=1, pool_wait=LONG))
+        held = await Held(pool, server).hold()
+        granted = asyncio.create_task(fetch(pool, server))
+        await eventually(lambda: pool.stats().waiting == 1)
+        await held.let_go()
+        await pool.aclose()
+        with pytest.raises(PoolClosed):
+            await granted
+        await server.nobody()
+
+    assert pool.stats() == NOTHING
+    assert server.requests == 1
 
 
 # What is left behind.

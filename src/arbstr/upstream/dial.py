@@ -67,7 +67,8 @@ class Dial:
             else:
                 self.result.set_exception(error)
         elif not self.result.cancelled() and self.result.exception() is None:
-            self.result.result().close()
+            connection = self.result.result()
+            connection.fail(error or ConnectError("nobody wants this connection"))
         self.task.cancel()
 
     async def _run(self) -> None:
@@ -124,7 +125,7 @@ class Dial:
                 sock=sock,
                 ssl=self._tls,
                 server_hostname=self._origin.host,
-                ssl_handshake_timeout=self._timeout,  # the deadline of the whole comes first
+                ssl_handshake_timeout=2 * self._timeout + 1,  # never: the deadline of the whole comes first
                 ssl_shutdown_timeout=1.0,
             )
         except ConnectionError as exc:

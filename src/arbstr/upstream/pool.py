@@ -25,6 +25,7 @@ from arbstr.upstream.wire import Connection
 
 __all__ = ["Exchange", "Limits", "Origin", "Pool", "Response", "Stats"]
 
+CLOSED = "the connection pool is closed"
 IDLE_SWEEP = 1.0
 """Seconds between sweeps while there are only idle connections to watch."""
 
@@ -103,7 +104,7 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection; requests that run or wait fail with PoolClosed."""
         self._closed = True
-        error = PoolClosed("the connection pool is closed")
+        error = PoolClosed(CLOSED)
         for lane in self._lanes.values():
             for waiter in tuple(lane.waiters):
                 waiter.refuse(error)
@@ -131,9 +132,9 @@ class Pool:
 
     def lend(self, connection: Connection) -> None:
         """Watch the deadlines of a connection from now on."""
-        self._timed.add(connection)
-        if not self._swift:
-            self._hurry()
+        self._watch(connection)
+        if self._closed:  # between being granted a connection and using it
+            connection.fail(PoolClosed(CLOSED))
 
     def take_back(self, lane: Lane, connection: Connection, *, reuse: bool) -> None:
         """End the use of a connection; `reuse` tells whether its exchange ended cleanly."""
@@ -147,7 +148,7 @@ class Pool:
     async def obtain(self, lane: Lane, connect_timeout: float, until: float) -> Connection:
         """Open a connection, or wait for one where no more may be opened. Raises PoolTimeout, ConnectError."""
         if self._closed:
-            raise PoolClosed("the connection pool is closed")
+            raise PoolClosed(CLOSED)
         if not lane.take_slot():
             waiter = lane.enqueue(min(self.clock() + self.limits.pool_wait, until))
             self._watch(waiter)
