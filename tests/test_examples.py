@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +63,24 @@ def test_the_examples_for_openai_s_clients_run() -> None:
     assert "cheap-but-flaky 0.055\n" in printed
     assert "\n 0.055 sats\n" in printed
     assert printed.count("This is a mock answer from ") == 3
+
+
+def test_the_tutorial_shows_what_happens() -> None:
+    """The first six requests go where the tutorial says, at the price that it says, after the failures that it says."""
+    page = (ROOT / "docs/tutorial/first-request.md").read_text()
+    shown = re.findall(r"^(\S+)  (\S+) sats  \d+ ms  failed before: (\S*)", page, re.MULTILINE)[:5]
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello!"}]}
+    seen = []
+
+    with gateway() as url:
+        for _ in range(6):
+            request = urllib.request.Request(f"{url}/v1/chat/completions", msgspec.json.encode(body))
+            request.add_header("content-type", "application/json")
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                names = ("x-arbstr-provider", "x-arbstr-cost-sats", "x-arbstr-retries")
+                seen.append(tuple(answer.headers.get(name, "") for name in names))
+
+    assert seen == [("cheap-but-flaky", "0.055", ""), *shown]
 
 
 def test_the_configuration_of_the_readme_is_complete(tmp_path: Path) -> None:
