@@ -48,7 +48,6 @@ def main(path: str) -> None:
                 "rows": rows,
                 "whole": whole,
                 "events": problems.events,
-                "errors": [fields.get("error") for _, fields in problems.told],
             }
         )
     )

@@ -15,11 +15,12 @@ def test_a_full_disk_loses_only_what_the_queue_cannot_hold(tmp_path: Path) -> No
     told = json.loads(output)
 
     assert told["full"]["ok"] is False
-    assert told["full"]["error"] == told["errors"][0]
+    assert told["full"]["error"] == "disk I/O error"
     assert told["recovered"] is True
     assert told["after"]["queued"] == 0
     assert told["after"]["written"] + told["after"]["dropped"] == 1501
     assert told["after"]["dropped"] <= 501
     assert told["rows"] == told["after"]["written"]
     assert told["whole"] == "ok"
+    assert told["events"].count("the request log cannot be written") == 1
     assert told["events"].count("the request log is written again") == 1

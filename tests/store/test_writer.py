@@ -64,7 +64,7 @@ def test_a_full_queue_counts_what_it_drops(tmp_path: Path) -> None:
     other.close()
     log.flush(20)
 
-    assert fields == {"dropped": 15, "limit": 10}
+    assert fields["limit"] == 10
     assert (full.ok, full.queued, full.dropped) == (False, 10, 15)
     assert problems.wait_for(ROOM) == {"dropped": 15}
     assert (log.health().ok, log.health().written, log.health().dropped) == (True, 10, 15)
@@ -73,16 +73,20 @@ def test_a_full_queue_counts_what_it_drops(tmp_path: Path) -> None:
 
 
 def test_a_queue_that_is_full_while_all_else_is_well_is_called_so(tmp_path: Path) -> None:
-    """Rows that come faster than they are written are a problem too."""
+    """Rows that come faster than they are written are a problem too, from the first one dropped."""
     problems = Problems()
-    log = SqliteLog.open(tmp_path / "log.db", on_problem=problems, queue_limit=5, flush_interval=3600)
+    seen: list[str | None] = []
 
-    for _ in range(6):
-        log.request(request())
-    log.flush(20)
+    def look(event: str, fields: dict[str, Any]) -> None:
+        seen.append(log.health().error)
+        problems(event, fields)
+
+    log = SqliteLog.open(tmp_path / "log.db", on_problem=look, queue_limit=0)
+    log.request(request())
     problems.wait_for(FULL)
 
-    assert (log.health().ok, log.health().error) == (False, "the queue is full")
+    assert seen[0] == "the queue is full"
+    assert (log.health().written, log.health().dropped) == (0, 1)
     log.close()
 
 
@@ -119,6 +123,31 @@ def test_one_row_that_cannot_be_written_costs_no_other(tmp_path: Path, poison: A
     assert (health.ok, health.written, health.dropped, health.queued) == (True, 100, 1, 0)
     assert problems.events == ["a row of the request log cannot be written"]
     assert problems.told[0][1]["id"] == poison.correlation_id
+
+
+def test_a_full_database_is_written_again_when_there_is_room(tmp_path: Path) -> None:
+    """SQLite's own word for a full disk: the rows wait, and one report each says when it begins and ends."""
+    problems = Problems()
+    path = tmp_path / "log.db"
+    connection = open_writer(path, wait=1)
+    connection.execute("PRAGMA max_page_count = 10")
+    writer = Writer(path, connection, on_problem=problems, queue_limit=1000, flush_interval=0.01)
+
+    for _ in range(100):
+        writer.put(request())
+    told = problems.wait_for(CANNOT)
+    full = writer.health()
+    connection.execute("PRAGMA max_page_count = 100000")
+    flushed = writer.flush(20)
+    problems.wait_for(AGAIN)
+
+    assert told["error"] == "database or disk is full"
+    assert (full.ok, full.error, full.dropped) == (False, "database or disk is full", 0)
+    assert flushed
+    assert writer.health().written == 100
+    assert problems.events == [CANNOT, AGAIN]
+    writer.stop(5)
+    assert writer.join(20)
 
 
 async def test_a_deleted_file_is_begun_anew(tmp_path: Path) -> None:

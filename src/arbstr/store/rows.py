@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from arbstr.domain.money import MicroSats, sats
-from arbstr.domain.record import AttemptRecord, RequestRecord
+from arbstr.domain.record import RequestRecord
 
 Row = tuple[Any, ...]
 
@@ -115,21 +116,20 @@ def request_row(record: RequestRecord) -> Row:
 
 def attempt_rows(record: RequestRecord) -> list[Row]:
     """The values of ATTEMPT_COLUMNS for each attempt of the request."""
-    return [_attempt_row(record.correlation_id, *numbered) for numbered in enumerate(record.attempts)]
-
-
-def _attempt_row(request_id: str, ordinal: int, attempt: AttemptRecord) -> Row:
-    return (
-        storable(request_id),
-        ordinal,
-        storable(attempt.provider),
-        storable(attempt.model),
-        time_text(attempt.started_at),
-        round(attempt.duration_ms, 3),
-        attempt.status,
-        storable(attempt.error),
-        _sats(attempt.cost),
-    )
+    return [
+        (
+            storable(record.correlation_id),
+            ordinal,
+            storable(attempt.provider),
+            storable(attempt.model),
+            time_text(attempt.started_at),
+            round(attempt.duration_ms, 3),
+            attempt.status,
+            storable(attempt.error),
+            _sats(attempt.cost),
+        )
+        for ordinal, attempt in enumerate(record.attempts)
+    ]
 
 
 def entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,7 +187,13 @@ def entry_with_attempts(row: Mapping[str, Any], attempts: Iterable[Mapping[str, 
 
 def time_text(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, always with six decimals, so that texts sort as the times do."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second_text(whole)}.{microseconds:06d}Z"
+
+
+@functools.lru_cache(maxsize=128)  # a batch is a few seconds at most, and datetime is the dearest part of a row
+def _second_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def storable(value: str | None) -> str | None:

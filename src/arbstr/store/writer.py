@@ -70,6 +70,7 @@ class Writer:
         self._identity = identity(path)
         self._on_problem = on_problem
         self._limit = queue_limit
+        self._room = queue_limit  # 0 from the moment of closing
         self._flush_interval = flush_interval
         self._monotonic = monotonic
         self._queue: deque[RequestRecord] = deque()
@@ -94,7 +95,7 @@ class Writer:
 
     def put(self, record: RequestRecord) -> None:
         """Queue a record, or count it as dropped. Never raises, costs a microsecond, and wakes nobody for one row."""
-        if self._accepted - self._settled >= self._limit:
+        if self._accepted - self._settled >= self._room:
             self._refused += 1
             return
         self._queue.append(clipped(record))
@@ -112,7 +113,7 @@ class Writer:
     def stop(self, timeout: float) -> None:
         """Accept no more, write what waits for at most ``timeout`` seconds, then end. Does not wait for it."""
         if self._close_by is None:
-            self._limit = 0
+            self._room = 0
             self._close_by = self._monotonic() + timeout
             self._wake.set()
 
@@ -192,12 +193,11 @@ class Writer:
 
     def _commit(self, batch: list[RequestRecord]) -> None:
         connection = self._connected()
-        requests = [request_row(record) for record in batch]
-        attempts = [row for record in batch for row in attempt_rows(record)]
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.executemany(_INSERT_REQUEST, requests)
-            connection.executemany(_INSERT_ATTEMPT, attempts)
+            # Rows are made one by one in between, so that the event loop's turn comes after a few microseconds.
+            connection.executemany(_INSERT_REQUEST, map(request_row, batch))
+            connection.executemany(_INSERT_ATTEMPT, (row for record in batch for row in attempt_rows(record)))
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
