@@ -87,12 +87,12 @@ def config_flag(context: click.Context) -> str | None:
 def load_found(context: click.Context, flags: Flags | None = None) -> tuple[Path, Compiled, list[str]]:
     """The configuration that the command is about, and its warnings as lines that name the file."""
     environ: Mapping[str, str] = os.environ
-    path = find(config_flag(context), environ=environ, cwd=Path.cwd())
+    path = find(config_flag(context), environ=environ)
     compiled = load(path, environ=environ, flags=flags)
     warnings = [f"{path}: {line}" for line in compiled.warnings]
     mode = loose_mode(path)
     if mode:
-        warnings.insert(0, f"{path}: its mode is {mode}, so that others can read it, expected 0600: chmod 600 {path}")
+        warnings.insert(0, f"{path}: its mode {mode} is looser than 0600: chmod 600 {path}")
     return path, compiled, warnings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -109,7 +110,7 @@ def compile_config(
         host=server.listen.host,
         port=server.listen.port,
         drain_timeout=server.drain_timeout,
-        store=(folder / config.store.url).absolute(),
+        store=Path(os.path.abspath(folder / config.store.url)),
         log=LogSettings(level=config.logging.level, format=config.logging.format),
         providers=tuple(specs),
         allow_unauthenticated=server.allow_unauthenticated,

@@ -98,5 +98,7 @@ def put(tree: Tree, names: tuple[str, ...], value: Text, problems: Problems) -> 
             problems.origins[path] = value.source
             problems.add(path, f"cannot be filled in by {value.source}, expected a table there")
             return
+        if name not in table:
+            problems.origins[path] = value.source
         table[name] = below
         table = below

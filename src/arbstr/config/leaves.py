@@ -14,7 +14,7 @@ from typing import Any
 
 from arbstr.config import planned, schema, units
 from arbstr.config.problems import any_of, nearest
-from arbstr.config.units import Text, described, shown
+from arbstr.config.units import Text, misfit, shown
 from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
 from arbstr.domain.secret import Secret
 
@@ -37,7 +37,7 @@ def boolean(value: Any, key: schema.Key) -> bool:
     if isinstance(value, Text) and value.strip().lower() in _BOOLEANS:
         return _BOOLEANS[value.strip().lower()]
     if not isinstance(value, bool):
-        raise ValueError(f"{described(value)}, expected true or false")
+        raise ValueError(misfit(value, "true or false"))
     return value
 
 
@@ -56,7 +56,7 @@ def decimal(value: Any, key: schema.Key) -> Decimal:
 def text(value: Any, key: schema.Key) -> str:
     """A string with something in it."""
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected a string")
+        raise ValueError(misfit(value, "a string"))
     if not value.strip():
         raise ValueError("is empty, expected a string with something in it")
     return str(value)
@@ -65,7 +65,7 @@ def text(value: Any, key: schema.Key) -> str:
 def name(value: Any, key: schema.Key) -> str:
     """A provider's or rule's name: it stands in headers, metrics and variable names."""
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected a name")
+        raise ValueError(misfit(value, "a name"))
     if not _NAME.match(value):
         raise ValueError(
             f"{shown(value)} is not a name, expected 1 to 64 of A-Z a-z 0-9 . _ - that begin with a letter or digit"
@@ -75,7 +75,7 @@ def name(value: Any, key: schema.Key) -> str:
 
 def model_name(value: Any, key: schema.Key) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected the name of a model")
+        raise ValueError(misfit(value, "the name of a model"))
     if not value or value != value.strip() or not value.isprintable() or len(value) > _LONGEST_MODEL:
         raise ValueError(
             f"{shown(value)} is not the name of a model, "
@@ -88,7 +88,7 @@ def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
     """A credential that can stand in a header. Its value is in no message."""
     source = value.source if isinstance(value, Text) else "literal"
     if not isinstance(value, str):
-        raise ValueError(f'{described(value)}, expected a string such as "${{ALPHA_KEY}}"')
+        raise ValueError(misfit(value, 'a string such as "${ALPHA_KEY}"'))
     if not value:
         raise ValueError("is empty, expected a key; leave the line out to call without one")
     if not value.isascii() or not value.isprintable() or " " in value or len(value) > _LONGEST_KEY:
@@ -126,7 +126,7 @@ def choice(members: type[enum.Enum]) -> Leaf:
 def _word(value: Any, what: str, known: Iterable[str], *, later: Iterable[str] = ()) -> str:
     names = list(known)
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected {any_of(names)}")
+        raise ValueError(misfit(value, any_of(names)))
     if value in later:
         raise ValueError(f"{shown(value)} is not available in this version, expected {any_of(names)}")
     if value not in names:

@@ -22,7 +22,7 @@ Flags = Mapping[tuple[str, ...], tuple[str, str]]
 """The path of a key to the flag that sets it and what it says: ``("server", "listen"): ("--listen", "[::1]:80")``."""
 
 
-def find(flag: str | None, *, environ: Mapping[str, str], cwd: Path) -> Path:
+def find(flag: str | None, *, environ: Mapping[str, str]) -> Path:
     """The configuration file: ``--config``, ``$ARBSTR_CONFIG``, the working directory's, the user's.
 
     Raises :class:`~arbstr.config.problems.ConfigError` where none is named and none is found.
@@ -31,18 +31,17 @@ def find(flag: str | None, *, environ: Mapping[str, str], cwd: Path) -> Path:
         return Path(flag)
     if environ.get(VARIABLE):
         return Path(environ[VARIABLE])
-    places = [cwd, _user_folder(environ) / "arbstr"]
-    for place in places:
-        for name in ("arbstr.toml", "arbstr.yaml"):
-            if (place / name).exists():
-                return place / name if place != cwd else Path(name)
+    users = _user_folder(environ) / "arbstr"
+    for path in (folder / name for folder in (Path(), users) for name in ("arbstr.toml", "arbstr.yaml")):
+        if os.path.exists(path):
+            return path
     raise ConfigError(
         [
             Problem(
                 "arbstr",
                 (),
                 "no configuration found, expected --config PATH, $ARBSTR_CONFIG, or arbstr.toml or arbstr.yaml here "
-                f"or in {places[1]}; `arbstr init` writes one, `arbstr serve --mock` needs none",
+                f"or in {users}; `arbstr init` writes one, `arbstr serve --mock` needs none",
             )
         ]
     )
@@ -58,7 +57,7 @@ def load(path: Path, *, environ: Mapping[str, str], flags: Flags | None = None) 
         tree = substitute(parse(_bytes(path), _format(path)), environ, problems)
     except ValueError as error:
         raise ConfigError([Problem(str(path), (), str(error))]) from None
-    return _finished(tree, problems, environ=environ, flags=flags or {}, folder=path.absolute().parent, source=path)
+    return _finished(tree, problems, environ=environ, flags=flags or {}, folder=path.parent, source=path)
 
 
 def load_built_in(text: str, *, environ: Mapping[str, str], flags: Flags, folder: Path) -> Compiled:
@@ -70,7 +69,10 @@ def load_built_in(text: str, *, environ: Mapping[str, str], flags: Flags, folder
 
 def loose_mode(path: Path) -> str | None:
     """The file's mode, as ``0644``, where others than its owner can read or write it."""
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
     return f"{mode:04o}" if mode & 0o077 else None
 
 
@@ -106,4 +108,4 @@ def _user_folder(environ: Mapping[str, str]) -> Path:
     configured = environ.get("XDG_CONFIG_HOME", "")
     if os.path.isabs(configured):
         return Path(configured)
-    return Path(environ.get("HOME") or "~").expanduser() / ".config"
+    return Path(environ.get("HOME") or os.path.expanduser("~")) / ".config"

@@ -93,7 +93,7 @@ SWITCHES = {
 def inert(value: object, quiet: object) -> bool:
     """Whether ``value`` is the one that asks for nothing. Numbers compare as numbers, and never with booleans."""
     if isinstance(value, Text):
-        return str(value).lower() == str(quiet).lower()
+        return value.lower() in (str(quiet).lower(), str(int(quiet)) if isinstance(quiet, bool) else "")
     if isinstance(value, bool) or isinstance(quiet, bool):
         return value is quiet
     if isinstance(value, int | Decimal) and isinstance(quiet, int):

@@ -79,12 +79,19 @@ def dotted(path: Path) -> str:
             text += f"[{part}]"
         else:
             name = part if len(part) <= _LONGEST_NAME else part[:_LONGEST_NAME] + "…"
-            text += ("." if text else "") + (name if _BARE.match(name) else json.dumps(name, ensure_ascii=False))
+            text += ("." if text else "") + (name if _BARE.match(name) else quoted(name))
     return text
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, on one line, with whatever a terminal would act on escaped."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean "listen"?``, or nothing where no known name is near."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
     if not close:

@@ -15,7 +15,7 @@ from arbstr.config import planned, schema, shape
 from arbstr.config.leaves import LEAVES
 from arbstr.config.parse import Tree, inline
 from arbstr.config.problems import Path, Problems, nearest
-from arbstr.config.units import Text, described, shown
+from arbstr.config.units import Text, described, misfit, shown
 
 _NAMED = "a table for each name, or a list"
 
@@ -67,28 +67,29 @@ class _Reader:
         elif isinstance(raw, list):
             entries = [self._entry(item, (*path, index)) for index, item in enumerate(raw)]
         else:
-            self._problems.add(path, f"{described(raw)}, expected {_NAMED}")
+            self._problems.add(path, misfit(raw, _NAMED))
             return msgspec.UNSET
         found: dict[str, Any] = {}
         for name, raw_entry, place in entries:
-            if name is None or self._leaf(_name_type(kind), key, name, place) is msgspec.UNSET:
+            own = msgspec.UNSET if name is None else self._leaf(_name_type(kind), key, name, place)
+            if own is msgspec.UNSET:
                 continue
             tree = self._tree(raw_entry, "a table", place)
-            if name in found:
+            if own in found:
                 self._problems.add(place, f"{shown(name)} is given twice, expected each name once")
             elif tree is not None:
-                found[name] = self.table(kind, tree, (*path, name))
+                found[own] = self.table(kind, tree, (*path, own))
         return {name: value for name, value in found.items() if value is not msgspec.UNSET}
 
     def _entry(self, item: Any, path: Path) -> tuple[str | None, Any, Path]:
         if isinstance(item, str):
             return item, {}, path
         if not isinstance(item, dict):
-            self._problems.add(path, f"{described(item)}, expected a table with a name")
+            self._problems.add(path, misfit(item, "a table with a name"))
             return None, None, path
         if not isinstance(item.get("name"), str):
-            wrong = described(item["name"]) if "name" in item else "is missing"
-            self._problems.add((*path, "name"), f"{wrong}, expected a name")
+            wrong = misfit(item["name"], "a name") if "name" in item else "is missing, expected a name"
+            self._problems.add((*path, "name"), wrong)
             return None, None, path
         return item["name"], {name: value for name, value in item.items() if name != "name"}, path
 
@@ -97,7 +98,7 @@ class _Reader:
         if raw is None:
             return ()
         if not isinstance(raw, list):
-            self._problems.add(path, f"{described(raw)}, expected a list")
+            self._problems.add(path, misfit(raw, "a list"))
             return msgspec.UNSET
         values = [self._value(kind, key, item, (*path, index)) for index, item in enumerate(raw)]
         return tuple(value for value in values if value is not msgspec.UNSET)
@@ -114,7 +115,7 @@ class _Reader:
         if raw is None:
             return {}
         if not isinstance(raw, dict):
-            self._problems.add(path, f"{described(raw)}, expected {expected}")
+            self._problems.add(path, misfit(raw, expected))
             return None
         return raw
 

@@ -8,6 +8,7 @@ import msgspec
 
 from arbstr.config import schema
 from arbstr.config.problems import Path, Problems, nearest
+from arbstr.config.units import shown
 from arbstr.domain.money import Rates
 from arbstr.domain.routing import Deployment, Route, Strategy, Timeouts
 
@@ -103,7 +104,7 @@ class _Builder:
             hint = (
                 nearest(endpoint.provider, known) or f", expected one of {', '.join(known) or 'those in [providers]'}"
             )
-            self._problems.add((*place, "provider"), f'there is no provider "{endpoint.provider}"{hint}')
+            self._problems.add((*place, "provider"), f"there is no provider {shown(endpoint.provider)}{hint}")
             return None
         if endpoint.model is None and route == DEFAULT:
             self._problems.add((*place, "model"), "is missing, expected the model that answers for unknown ones")

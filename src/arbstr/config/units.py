@@ -7,12 +7,13 @@ wrong and what was expected. Text that came from the environment (:class:`Text`)
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 import msgspec
+
+from arbstr.config.problems import quoted
 
 DAY = 86_400
 LONGEST = 365 * DAY
@@ -83,6 +84,12 @@ def described(value: object) -> str:
     return "a date or time"
 
 
+def misfit(value: object, expected: str) -> str:
+    """The message where a value is of the wrong kind altogether."""
+    wrong = f"{described(value)} does not fit" if isinstance(value, Text) else f"is {described(value)}"
+    return f"{wrong}, expected {expected}"
+
+
 def shown(value: object) -> str:
     """The value as it may appear in a message: short, on one line, and nothing that came from the environment."""
     if isinstance(value, bool):
@@ -93,7 +100,7 @@ def shown(value: object) -> str:
         return str(value)[:40]
     if isinstance(value, str) and not isinstance(value, Text):
         short = len(value) <= LONGEST_SHOWN
-        return json.dumps(value, ensure_ascii=False) if short else f"a text of {len(value)} characters"
+        return quoted(value) if short else f"a text of {len(value)} characters"
     return described(value)
 
 
@@ -102,7 +109,7 @@ def number(value: object, expected: str) -> Decimal:
     if isinstance(value, Text) and _NUMBER.match(value.strip()):
         value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError(f"{described(value)}, expected {expected}")
+        raise ValueError(misfit(value, expected))
     exact = Decimal(value) if isinstance(value, int) else Decimal(str(value))
     if not exact.is_finite():
         raise ValueError(f"{shown(exact)} is not a finite number, expected {expected}")
@@ -115,7 +122,7 @@ def integer(value: object, *, low: int, high: int) -> int:
     if isinstance(value, Text) and _INTEGER.match(value.strip()):
         value = int(value.strip())
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{described(value)}, expected {expected}")
+        raise ValueError(misfit(value, expected))
     if not low <= value <= high:
         raise ValueError(f"{shown(value)} is out of range, expected {expected}")
     return value
@@ -174,7 +181,7 @@ def address(value: object) -> Address:
     """``HOST:PORT``; an IPv6 host stands in brackets. Port 0 means any free one."""
     expected = 'HOST:PORT such as "127.0.0.1:8080" or "[::1]:8080"'
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected {expected}")
+        raise ValueError(misfit(value, expected))
     match = re.match(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+)):(\d{1,5})\Z", value.strip(), re.ASCII)
     if not match or int(match[3]) > 65_535 or not _host_is_plausible(match[1] or match[2], bracketed=bool(match[1])):
         raise ValueError(f"{shown(value)} is not an address, expected {expected}")
@@ -185,7 +192,7 @@ def url(value: object) -> str:
     """An http or https URL without trailing slashes. It is never shown: a key may have been pasted into it."""
     expected = 'a URL such as "https://api.example.com/v1"'
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected {expected}")
+        raise ValueError(misfit(value, expected))
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"is empty, or has white space or other than ASCII in it, expected {expected}")
     try:
@@ -210,7 +217,7 @@ def store(value: object) -> str:
     """The path of an SQLite file, from ``sqlite:///relative`` or ``sqlite:////absolute``."""
     expected = '"sqlite:///relative/path.db" or "sqlite:////absolute/path.db"'
     if not isinstance(value, str):
-        raise ValueError(f"{described(value)}, expected {expected}")
+        raise ValueError(misfit(value, expected))
     if value.startswith(("postgresql://", "postgres://")):
         raise ValueError(f"PostgreSQL is not available in this version, expected {expected}")
     path = value.removeprefix("sqlite:///")
