@@ -53,6 +53,18 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     assert undeclared == set()
 
 
+def test_every_declared_dependency_is_imported() -> None:
+    """Nothing is installed on a user's machine that no line of arbstr uses."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    distributions = packages_distributions()
+
+    used = {
+        _normal(owner) for path in MODULES for name in _imported_roots(path) for owner in distributions.get(name, [])
+    }
+
+    assert {_normal(line) for line in project["dependencies"]} - used == set()
+
+
 def test_the_version_is_a_heading_of_the_changelog() -> None:
     """A release has its entry: `arbstr.__version__` is a heading of CHANGELOG.md."""
     changelog = (ROOT / "CHANGELOG.md").read_text()
