@@ -12,7 +12,7 @@ import msgspec
 from arbstr.dialects import lenient
 from arbstr.dialects.envelopes import error_in_answer, excerpt, is_error
 from arbstr.dialects.openai_usage import read_usage
-from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter
+from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter, EventTooLarge
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
 
@@ -60,27 +60,37 @@ class StreamDecoder:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that ``data`` completes."""
-        return self._frames(data)
-
-    def finish(self) -> list[Frame]:
-        """The frame of a last event that has no blank line, if there is one. Call it at the clean end of the body."""
-        return self._frames(None)
-
-    def _frames(self, data: bytes | None) -> list[Frame]:
         if self.done:
             return []
         try:
-            events = self._splitter.finish() if data is None else self._splitter.feed(data)
-        except ValueError as error:
-            raise UpstreamFailure(FailureKind.UNREADABLE, f"The stream cannot be read: {error}.") from error
+            events = self._splitter.feed(data)
+        except EventTooLarge as error:
+            raise _too_large(error) from error
+        return self._frames(events)
+
+    def finish(self) -> list[Frame]:
+        """The frame of a last event that has no blank line, if there is one. Call it at the clean end of the body."""
+        if self.done:
+            return []
+        try:
+            events = self._splitter.finish()
+        except EventTooLarge as error:
+            raise _too_large(error) from error
+        return self._frames(events)
+
+    def _frames(self, events: list[Event]) -> list[Frame]:
         frames: list[Frame] = []
         for event in events:
+            if self.done:
+                break
             frame = read_event(event)
             frames.append(frame)
-            if frame.done:
-                self.done = True
-                break
+            self.done = frame.done
         return frames
+
+
+def _too_large(error: EventTooLarge) -> UpstreamFailure:
+    return UpstreamFailure(FailureKind.UNREADABLE, f"The stream cannot be read: {error}.")
 
 
 def read_event(event: Event) -> Frame:
@@ -91,14 +101,11 @@ def read_event(event: Event) -> Frame:
     if data[:6] == b"[DONE]":
         return Frame(event.raw, data, done=True)
     try:
-        answer = _decode(data)
-    except (ValueError, RecursionError):
-        try:
-            answer = _tolerant(lenient.read(data))
-        except ValueError:
-            if event.name == b"error":
-                return Frame(event.raw, data, failure=error_in_answer(data))
-            return Frame(event.raw, data, malformed=True)
+        answer = _read(data)
+    except ValueError:
+        if event.name == b"error":
+            return Frame(event.raw, data, failure=error_in_answer(data))
+        return Frame(event.raw, data, malformed=True)
     choices = answer.choices
     if answer.error or event.name == b"error":
         return Frame(event.raw, data, failure=error_in_answer(data))
@@ -118,14 +125,11 @@ def parse_whole(body: bytes) -> Frame:
     (content, a tool call, a refusal, at least a finish) is UNREADABLE.
     """
     try:
-        answer = _decode(body)
-    except (ValueError, RecursionError):
-        try:
-            answer = _tolerant(lenient.read(body))
-        except ValueError:
-            found = excerpt(body)
-            said = f"cannot be read: {found}" if found else "is empty"
-            raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
+        answer = _read(body)
+    except ValueError:
+        found = excerpt(body)
+        said = f"cannot be read: {found}" if found else "is empty."
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
     if answer.error or (answer.choices is None and is_error(body)):
         raise error_in_answer(body)
     if not answer.choices:
@@ -136,8 +140,16 @@ def parse_whole(body: bytes) -> Frame:
     return Frame(body, b"", True, size, finish, read_usage(answer.usage), done=True)
 
 
+def _read(data: bytes) -> _Answer:
+    """What is needed of a chunk or an answer. Raises ValueError where ``data`` is no JSON object."""
+    try:
+        return _decode(data)
+    except (ValueError, RecursionError):
+        return _tolerant(lenient.read(data))
+
+
 def _tolerant(value: Any) -> _Answer:
-    """As the typed decoding, for values of other types than agreed: those are as if absent. ValueError: no object."""
+    """As the typed decoding, but values of other types than agreed are as if absent."""
     if type(value) is not dict:
         raise ValueError("not an object")
     choices = value.get("choices")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbstr.dialects.openai_usage import MOST_TOKENS, merge_usage, read_usage
+from arbstr.domain.usage import Usage
+
+
+def test_cached_and_reasoning_tokens_are_inside() -> None:
+    """As OpenAI counts them; a total that disagrees is ignored."""
+    usage = read_usage(
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 99,
+            "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1},
+            "completion_tokens_details": {"reasoning_tokens": 3},
+        }
+    )
+
+    assert usage == Usage(10, 5, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        "12",
+        7,
+        {},
+        {"prompt_tokens": 5},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": -1, "total_tokens": 9},
+        {"prompt_tokens": "5", "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 5.5},
+        {"prompt_tokens": 5, "completion_tokens": float("inf")},
+        {"prompt_tokens": 5, "completion_tokens": float("nan")},
+        {"prompt_tokens": True, "completion_tokens": 5},
+        {"prompt_tokens": 10**12, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": MOST_TOKENS + 1},
+        {"prompt_tokens": 5, "completion_tokens": None, "total_tokens": 9},
+        {"prompt_tokens": 5, "total_tokens": 4},
+        {"total_tokens": 5},
+    ],
+)
+def test_unusable_numbers_are_no_usage(value: Any) -> None:
+    """Whoever needs tokens then estimates them; a guess in the provider's name is worse."""
+    assert read_usage(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 0}, Usage(5, 0)),
+        ({"prompt_tokens": 0, "completion_tokens": 5}, Usage(0, 5)),
+        ({"prompt_tokens": 5.0, "completion_tokens": 2}, Usage(5, 2)),
+        ({"prompt_tokens": 5, "total_tokens": 7}, Usage(5, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, Usage(5, 2, 4)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(5, 2, 5)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": "x"}}, Usage(5, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "completion_tokens_details": [3]}, Usage(5, 2)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 3}},
+            Usage(5, 2, 0, 2),
+        ),
+    ],
+)
+def test_odd_numbers_are_clamped(value: Any, usage: Usage) -> None:
+    """Details never exceed what they are part of, and nonsense in them spoils nothing."""
+    assert read_usage(value) == usage
+
+
+def test_reports_are_merged_and_never_summed() -> None:
+    """The last value wins, unless it forgets what an earlier one knew."""
+    first, second = Usage(10, 1), Usage(10, 5, 3, 2)
+
+    assert merge_usage(None, first) == first
+    assert merge_usage(first, None) == first
+    assert merge_usage(None, None) is None
+    assert merge_usage(first, second) == second
+    assert merge_usage(second, first) == second
+    assert merge_usage(second, second) == second
+    assert merge_usage(Usage(10, 0), Usage(0, 7)) == Usage(10, 7)
+
+
+def test_counts_of_a_provider_beat_estimates() -> None:
+    """In either order, and whichever is larger."""
+    counted, estimated = Usage(10, 5), Usage(99, 99, estimated=True)
+
+    assert merge_usage(counted, estimated) == merge_usage(estimated, counted) == counted
+    assert merge_usage(estimated, Usage(1, 100, estimated=True)) == Usage(99, 100, estimated=True)
+
+
+NUMBERS = st.none() | st.integers(-3, 40) | st.integers() | st.floats() | st.text(max_size=2) | st.booleans()
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt_tokens": NUMBERS,
+            "completion_tokens": NUMBERS,
+            "total_tokens": NUMBERS,
+            "prompt_tokens_details": st.none() | st.fixed_dictionaries({"cached_tokens": NUMBERS}),
+            "completion_tokens_details": st.none() | st.fixed_dictionaries({"reasoning_tokens": NUMBERS}),
+        },
+    )
+)
+def test_usage_is_always_plausible(value: dict[str, Any]) -> None:
+    """Whatever a provider reports."""
+    usage = read_usage(value)
+
+    if usage is not None:
+        assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= MOST_TOKENS
+        assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= MOST_TOKENS
+        assert all(type(count) is int for count in (usage.input_tokens, usage.output_tokens))
