@@ -11,8 +11,8 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from arbstr.edge.connection import Connection
 from arbstr.edge.limits import Limits
-from arbstr.edge.protocol import EdgeProtocol
 from arbstr.edge.server import EdgeServer
 from arbstr.edge.state import RefusalHook
 
@@ -126,11 +126,11 @@ async def calling(server: EdgeServer, *, read_limit: int = 65536) -> AsyncIterat
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until ``condition`` holds."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  a socket has no event to wait for
+        while not condition():
             await asyncio.sleep(0.001)
 
 
-async def only_connection(server: EdgeServer) -> EdgeProtocol:
+async def only_connection(server: EdgeServer) -> Connection:
     """The server's side of its one connection."""
     await until(lambda: server.state.connections)
     (connection,) = server.state.connections

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from arbstr.edge.connection import BODY, HEAD, Connection
 from arbstr.edge.limits import Limits, Refusal
-from arbstr.edge.protocol import BODY, HEAD, EdgeProtocol
 from tests.edge.raw import (
     CHUNKED_POST,
     GET,
@@ -427,6 +427,19 @@ class TestSizeOfHeaders:
 
         assert (first.status, second.status) == (200, 200)
 
+    async def test_trailers_of_many_requests(self) -> None:
+        """What one request sends beside its body is not held against the next."""
+        app = Echo()
+        body = b"0\r\nX: " + b"a" * 40_000
+        async with serving(app) as server, calling(server) as caller:
+            connection = await only_connection(server)
+            for _ in range(4):
+                connection.data_received(CHUNKED_POST)
+                connection.data_received(body)
+                connection.data_received(b"\r\n\r\n")
+                response = await caller.response()
+                assert response.status == 200
+
     @pytest.mark.parametrize("flood", [b"0\r\nX: ", b"3;x="], ids=["trailer", "chunk extension"])
     async def test_what_belongs_to_no_body(self, flood: bytes) -> None:
         """Trailers and chunk extensions, which nobody reads, end as headers do."""
@@ -437,7 +450,7 @@ class TestSizeOfHeaders:
         assert response.status == 431
 
 
-async def until_parsing_head(connection: EdgeProtocol) -> None:
+async def until_parsing_head(connection: Connection) -> None:
     await until(lambda: connection.parsing == HEAD)
 
 
@@ -835,6 +848,22 @@ class TestResponses:
         assert response.headers["transfer-encoding"] == "chunked"
         assert response.headers["connection"] == "Close"
         assert (response.body, rest) == (b"abc", b"")
+
+    async def test_close_after_a_stream(self) -> None:
+        """A stream that ends in an error is ended properly, and the connection with it."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+            scope["extensions"]["arbstr.close"]()
+            await send({"type": "http.response.body", "body": b"def"})
+
+        async with serving(app) as server, calling(server) as caller:
+            caller.send(GET)
+            response = await caller.response()
+            rest = await caller.rest()
+
+        assert (response.body, rest) == (b"abcdef", b"")
 
     async def test_http_1_0(self) -> None:
         """A caller of HTTP/1.0 gets no chunks, and the end of the connection is the end of the body."""

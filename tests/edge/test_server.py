@@ -180,6 +180,7 @@ class TestLimits:
         assert [answer.status for answer in answers] == [200, 200]
         assert refused.status == 503
         assert refused.error()["code"] == "overloaded"
+        assert refused.headers["retry-after"] == "1"
         assert rest == b""
         assert after.status == 200
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import uuid
 from http import HTTPStatus
 
 
@@ -48,6 +47,8 @@ class Refusal:
     code: str
     message: str
     type: str = "invalid_request_error"
+    retry_after: int | None = None
+    """Seconds."""
 
     def render(self, request_id: str, *, extra: bytes = b"") -> bytes:
         """A whole HTTP response that ends the connection. ``extra``: further header lines, each with its CRLF."""
@@ -56,13 +57,11 @@ class Refusal:
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"x-arbstr-request-id: {request_id}\r\nx-request-id: {request_id}\r\nconnection: close\r\n"
+            f"x-arbstr-request-id: {request_id}\r\nx-request-id: {request_id}\r\ncache-control: no-store\r\nconnection: close\r\n"
         )
+        if self.retry_after is not None:
+            head += f"retry-after: {self.retry_after}\r\n"
         return head.encode() + extra + b"\r\n" + body
-
-
-def new_request_id() -> str:
-    return str(uuid.uuid4())
 
 
 def malformed(reason: str) -> Refusal:
@@ -72,6 +71,8 @@ def malformed(reason: str) -> Refusal:
 HEAD_TOO_LARGE = Refusal(431, "headers_too_large", "The request line and headers are too large.")
 HEAD_TOO_SLOW = Refusal(408, "request_timeout", "The headers of the request did not arrive in time.")
 BODY_TOO_SLOW = Refusal(408, "request_timeout", "The body of the request arrived too slowly.")
-TOO_MANY_CONNECTIONS = Refusal(503, "overloaded", "This gateway has too many open connections.", "server_error")
+TOO_MANY_CONNECTIONS = Refusal(
+    503, "overloaded", "This gateway has too many open connections.", "server_error", retry_after=1
+)
 APPLICATION_FAILED = Refusal(500, "internal_error", "The gateway failed to answer this request.", "server_error")
 NO_TUNNELS = Refusal(405, "method_not_allowed", "This gateway is no tunnel: CONNECT is not served.")

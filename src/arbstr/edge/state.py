@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from arbstr.edge.limits import Limits, Refusal
 
 if TYPE_CHECKING:
-    from arbstr.edge.protocol import EdgeProtocol
+    from arbstr.edge.connection import Connection
 
 NEVER = float("inf")
 
@@ -36,10 +36,10 @@ def _ignore(refusal: Refusal, request_id: str) -> None:
 class EdgeState(ServerState):
     """Shared by the connections of one server, and known to them as ``edge``."""
 
-    connections: set[EdgeProtocol]  # type: ignore[assignment]
-    stalled: set[EdgeProtocol]
+    connections: set[Connection]  # type: ignore[assignment]
+    stalled: set[Connection]
     """Connections whose peer owes us some reading."""
-    paused: set[EdgeProtocol]
+    paused: set[Connection]
     """Connections that we do not read from, where a FIN would go unseen."""
 
     def __init__(self, limits: Limits, *, on_refusal: RefusalHook | None = None) -> None:
