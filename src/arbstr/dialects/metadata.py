@@ -39,5 +39,6 @@ def with_cost(frame: Frame, cost_sats: float, cost_usd: float | None = None) -> 
         usage["cost_usd"] = msgspec.Raw(_encode(cost_usd))
     fields["usage"] = msgspec.Raw(_encode(usage))
     data = _encode(fields)
-    # Data of several lines is not found in the raw bytes as such.
-    return frame.raw.replace(frame.data, data, 1) if frame.data in frame.raw else sse.event(data)
+    if frame.data in frame.raw:
+        return frame.raw.replace(frame.data, data, 1)
+    return sse.event(data.replace(b"\n", b" "))  # it came in several lines, between the tokens of its JSON

@@ -21,6 +21,7 @@ MAX_COLLECTED = 16 * 1024 * 1024
 """Bytes of a stream that are collected into a whole answer."""
 
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _NULL = msgspec.Raw(b"null")
 
 
@@ -38,7 +39,8 @@ def whole_to_stream(body: bytes) -> bytes:
     parse_whole(body)
     try:
         text = lenient.replace_lone_surrogates(body).decode("utf-8", "replace").encode()
-        chunks = list(_chunks(_decode(text)))
+        # In JSON a line end is white space; in an event it is the end.
+        chunks = list(_chunks(_decode(text.translate(_ONE_LINE))))
     except (ValueError, RecursionError) as error:
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer cannot be made a stream.") from error
     return b"".join(sse.event(_encode(chunk)) for chunk in chunks) + sse.DONE
@@ -123,8 +125,8 @@ class _Choice:
                 self._message.add({"content": value})
             elif key == "logprobs" and type(value) is dict and type(self._fields.get(key)) is dict:
                 _extend(self._fields[key], value)
-            elif key != "index" and value is not None and value != "":
-                self._fields[key] = value
+            elif key != "index":
+                self._fields[key] = value if value not in (None, "") else self._fields.get(key)
 
     def whole(self, index: int) -> dict[str, Any]:
         message = {"role": "assistant", "content": None, **self._message.whole()}
@@ -143,21 +145,20 @@ class _Growing:
 
     def add(self, delta: dict[str, Any]) -> None:
         for key, value in delta.items():
-            if value is None:
-                continue
-            if key in self._ONCE:
-                if value != "":
-                    self._parts.setdefault(key, value)
+            known = self._parts.get(key)
+            if value is None or key in self._ONCE:
+                if known is None:
+                    self._parts[key] = value or None
             elif type(value) is str:
                 self._texts.setdefault(key, []).append(value)
+            elif type(value) is dict:
+                if not isinstance(known, _Growing):
+                    known = self._parts[key] = _Growing()
+                known.add(value)
             elif key == "tool_calls" and type(value) is list:
                 self._add_calls(key, value)
-            elif type(value) is list and type(self._parts.get(key)) is list:
-                self._parts[key] += value
-            elif type(value) is dict:
-                self._parts.setdefault(key, _Growing())
-                if isinstance(self._parts[key], _Growing):
-                    self._parts[key].add(value)
+            elif type(value) is list and type(known) is list:
+                known += value
             else:
                 self._parts[key] = value
 
