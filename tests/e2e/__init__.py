@@ -1,0 +1,1 @@
+"""The whole gateway over real sockets: real clients in front, real HTTP servers behind."""
