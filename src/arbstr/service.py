@@ -78,9 +78,11 @@ class Service:
         self.redact = registry.redactor(compiled.secrets)
         level, form = cast(Level, compiled.log.level), cast(Format, compiled.log.format)
         self.logging = Logging(level=level, format=form, redact=self.redact)
+        self.logging.bridge.install()
         self.log = self.logging.log
         self.state = LiveState(clock=self.clock, log=self.log)
         self.pool = Pool()
+        self.providers = registry.build(compiled.providers, self.pool, self.redact)
         self._stack = contextlib.AsyncExitStack()
         self._server: EdgeServer | None = None
         self._stop = asyncio.Event()
@@ -145,7 +147,7 @@ class Service:
         )
         pipeline = Pipeline(
             snapshot=compiled.snapshot,
-            providers=registry.build(compiled.providers, self.pool, self.redact),
+            providers=self.providers,
             state=self.state,
             clock=self.clock,
             sinks=(request_log, metrics, self.logging.requests),
@@ -175,7 +177,7 @@ class Service:
         self.state.draining = True
         self.log.info("draining", in_flight=len(self.state.in_flight), timeout_s=self.compiled.drain_timeout)
         deadline = self.clock.monotonic() + self.compiled.drain_timeout
-        await self._unless_hurried(UNREADY_GRACE)
+        await self._unless_hurried(min(UNREADY_GRACE, self.compiled.drain_timeout))
         server.stop_accepting()
         closed = asyncio.ensure_future(server.wait_closed())
         hurried = asyncio.ensure_future(self._hurry.wait())

@@ -155,6 +155,7 @@ async def test_a_cut_after_content_is_an_error_event_without_done() -> None:
     row = rig.row
     assert (row.success, row.stream_status, row.error_status) == (False, StreamStatus.TRUNCATED, 502)
     assert (row.cost_source, row.output_tokens) == (CostSource.ESTIMATED, 1)
+    assert [each.error for each in row.attempts] == ["unreadable: the connection was lost"]
     assert rig.state.circuits[CHEAP].breaker.failure_count == 1
 
 

@@ -434,6 +434,7 @@ async def test_a_policy_that_leaves_nobody_is_a_400() -> None:
     caller = await rig.ask(wishes=Wishes(policy="none"))
 
     assert (caller.status, error_of(caller)["code"]) == (400, "policy_violation")
+    assert rig.row.policy == "none", "the row says which"
 
 
 async def test_too_many_requests_at_once_are_turned_away() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import PicoSats, Rates
-from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
-from arbstr.policy.planner import Standing, plan
+from arbstr.policy.planner import Standing, choose_rule, plan
 
 
 def deployment(name: str, input: str, output: str, fee: str = "0", *, model: str = "gpt-4o") -> Deployment:
@@ -43,9 +43,10 @@ def decide(
     policy: str | None = None,
     standing: Callable[[Deployment], Standing] = lambda _: Standing.READY,
 ) -> Plan:
+    request = request if request is not None else ask()
     return plan(
-        request if request is not None else ask(),
-        Wishes(policy=policy),
+        request,
+        choose_rule(among.rules, policy, request),
         snapshot=among,
         mean_output=lambda _: 512,
         standing=standing,

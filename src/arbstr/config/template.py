@@ -39,15 +39,11 @@ input_rate = 2.5
 output_rate = 10
 #base_fee = 0.1
 
-# A model with rates of its own stands in a table instead of the list:
-#[providers.openai.models."gpt-4.1-mini"]
-#input_rate = 0.4
-#output_rate = 1.6
-
-# A provider on this machine, which costs nothing:
+# A provider on this machine, which costs nothing. It sells gpt-4o-mini under another name; a model may also have rates,
+# a context window and timeouts of its own.
 #[providers.local]
 #base_url = "http://127.0.0.1:11434/v1"
-#models = ["llama3.2"]
+#models = ["llama3.2", { name = "gpt-4o-mini", upstream_model = "llama3.2", context_window = 131_072 }]
 #tier = "local"
 #input_rate = 0
 #output_rate = 0

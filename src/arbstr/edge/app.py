@@ -49,7 +49,7 @@ class App:
         except asyncio.CancelledError:
             raise
         except Exception as bug:
-            self.context.log.error("an endpoint failed", request_id=request.id, path=scope["path"], error=repr(bug))
+            self.context.log.error("an endpoint failed", request_id=request.id, path=scope["path"], error=bug)
             ours = InternalError("something went wrong in this gateway; its log has the details")
             await respond.error(send, request.id, ours)
 

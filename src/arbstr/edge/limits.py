@@ -57,7 +57,8 @@ class Refusal:
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"x-arbstr-request-id: {request_id}\r\nx-request-id: {request_id}\r\ncache-control: no-store\r\nconnection: close\r\n"
+            f"x-arbstr-request-id: {request_id}\r\nx-request-id: {request_id}\r\n"
+            "cache-control: no-store\r\nconnection: close\r\n"
         )
         if self.retry_after is not None:
             head += f"retry-after: {self.retry_after}\r\n"

@@ -28,6 +28,7 @@ class Exchange:
         "malformed",
         "metadata",
         "plan",
+        "policy",
         "received_at",
         "request",
         "request_id",
@@ -49,6 +50,7 @@ class Exchange:
         self.request: ChatRequest | None = None
         self.commit = Commit.FIRST_CONTENT
         self.metadata = snapshot.stream_metadata
+        self.policy: str | None = None
         self.plan: Plan | None = None
         self.attempts: list[AttemptRecord] = []
         """Attempts that are over; the one that serves is added when the exchange is settled."""

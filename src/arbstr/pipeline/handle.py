@@ -62,7 +62,7 @@ class Pipeline:
                 exchange.error = error
                 await tell(caller, exchange, error)
             except Exception as bug:
-                self._log.error("a request failed in this gateway", request_id=exchange.request_id, error=repr(bug))
+                self._log.error("a request failed in this gateway", request_id=exchange.request_id, error=bug)
                 exchange.error = InternalError("something went wrong in this gateway; its log has the details")
                 await tell(caller, exchange, exchange.error)
         except asyncio.CancelledError:
@@ -81,9 +81,11 @@ class Pipeline:
             await relay(answer, caller, exchange, clock=self._clock)
 
     def _plan(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> Plan:
+        rule = planner.choose_rule(exchange.snapshot.rules, caller.wishes.policy, request)
+        exchange.policy = rule.name if rule is not None else None
         exchange.plan = planner.plan(
             request,
-            caller.wishes,
+            rule,
             snapshot=exchange.snapshot,
             mean_output=self.state.mean_output,
             standing=self.state.standing,

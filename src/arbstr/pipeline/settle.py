@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbstr.domain.errors import CallerLeft
+from arbstr.domain.errors import CallerLeft, UpstreamFailure
 from arbstr.domain.money import MicroSats
 from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
 from arbstr.domain.usage import Usage, estimated_tokens
@@ -54,7 +54,7 @@ def _close_attempt(exchange: Exchange, price: MicroSats | None, now: float, sink
     """The attempt that served is over too."""
     served, (started, began_at) = exchange.answered_by, exchange.attempt_started
     assert served is not None
-    error = exchange.error
+    failure = exchange.error.__cause__ if exchange.error is not None else None
     record = AttemptRecord(
         request_id=exchange.request_id,
         provider=served.provider,
@@ -62,7 +62,7 @@ def _close_attempt(exchange: Exchange, price: MicroSats | None, now: float, sink
         started_at=began_at,
         duration_ms=(now - started) * 1000,
         status=200,
-        error=None if error is None or isinstance(error, CallerLeft) else f"{error.code}: {error.message}",
+        error=f"{failure.kind.value}: {failure.message}" if isinstance(failure, UpstreamFailure) else None,
         cost=price,
     )
     exchange.attempts.append(record)
@@ -82,7 +82,7 @@ def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, no
         model=request.model if request is not None else None,
         provider=served.provider if served is not None else None,
         upstream_model=served.model if served is not None else None,
-        policy=exchange.plan.policy if exchange.plan is not None else None,
+        policy=exchange.policy,
         key_id=None,
         streaming=exchange.streaming,
         input_tokens=usage.input_tokens if usage is not None else None,

@@ -1,7 +1,7 @@
 """Who may serve a request, and in which order.
 
-The straight line is :func:`plan`: the route, the rule, who the rule leaves, in which order, and how each stands now.
-It decides without asking anyone, so that a dry run and a replay are the same code.
+The straight line is :func:`choose_rule`, then :func:`plan`: the route, who the rule leaves, in which order, and how
+each stands now. It decides without asking anyone, so that a dry run and a replay are the same code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import MicroSats, sats_text
-from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Candidate, Deployment, Plan, PolicyRule, Rejection, Route, Snapshot, Strategy
 from arbstr.policy.pricing import expected_tokens
 
@@ -46,7 +46,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
 def plan(
     request: ChatRequest,
-    wishes: Wishes,
+    rule: PolicyRule | None,
     *,
     snapshot: Snapshot,
     mean_output: Callable[[str], int],
@@ -55,13 +55,11 @@ def plan(
     """The candidates of ``request``, in the order in which they are tried, and who was rejected and why.
 
     ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now. A plan may
-    have no candidates: then its rejections say why. Raises ModelNotFound, InvalidRequest (an unknown policy) or
-    PolicyViolation.
+    have no candidates: then its rejections say why. Raises ModelNotFound, or PolicyViolation where ``rule`` leaves nobody.
     """
     route = snapshot.route_for(request.model)
     if route is None:
         raise ModelNotFound(f"no route and no provider lists the model {request.model!r}", param="model")
-    rule = choose_rule(snapshot.rules, wishes.policy, request)
     allowed, rejected = allow(route, rule, request.model)
     strategy = rule.strategy if rule is not None and rule.strategy is not None else route.strategy
     ranked = rank(allowed, strategy, *expected_tokens(request, mean_output(request.model)))
@@ -89,7 +87,10 @@ def _place(entry: tuple[int, Candidate]) -> int:
 
 
 def choose_rule(rules: Sequence[PolicyRule], name: str | None, request: ChatRequest) -> PolicyRule | None:
-    """The rule that holds: the one that is named, or else the first with a keyword in the last user message."""
+    """The rule that holds: the one that is named, or else the first with a keyword in the last user message.
+
+    Raises InvalidRequest for a name that is none.
+    """
     if name is not None:
         for rule in rules:
             if rule.name == name:

@@ -15,8 +15,6 @@ from arbstr.upstream.origin import Origin
 from arbstr.upstream.resolve import Address, Resolver
 from arbstr.upstream.wire import Connection
 
-# The lack is ours, not the server's: descriptors, memory, local ports.
-OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that vanished without a word is noticed a minute after it last spoke."""
 PATIENCE = 0.25
@@ -76,7 +74,7 @@ class Dial:
             connection = await self._connect()
         except Exception as exc:  # whatever a resolver or a TLS library may throw: this try has failed
             if not self.result.done():
-                self.result.set_exception(_translated(exc))
+                self.result.set_exception(_translated(exc, None))
         else:
             if self.result.done():
                 connection.close()
@@ -96,9 +94,7 @@ class Dial:
                 async with asyncio.timeout(self._timeout / (left + 1)):
                     return await self._open(address)
             except (OSError, ConnectError) as exc:  # a TimeoutError and an SSLError are OSErrors
-                error = _translated(exc)
-                if isinstance(error, PoolTimeout):
-                    break
+                error = _translated(exc, address)
         if not isinstance(error, PoolTimeout):
             self._resolver.forget(origin.host, origin.port)
         raise error or ConnectError("no address")
@@ -150,24 +146,34 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _translated(exc: Exception) -> TransportError:
+def _translated(exc: Exception, address: Address | None) -> TransportError:
     """Return our error for one of the socket, the TLS library or the loop, without addresses in its text."""
     if isinstance(exc, TransportError):
         return exc
-    error = _named(exc)
+    error = _named(exc, address)
     error.__cause__ = exc
     return error
 
 
-def _named(exc: Exception) -> TransportError:
+def _named(exc: Exception, address: Address | None) -> TransportError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return ConnectError(f"tls: certificate not accepted: {exc.verify_message}")
     if isinstance(exc, ssl.SSLError):
         return ConnectError(f"tls: {exc.reason or 'handshake failed'}")
     if isinstance(exc, TimeoutError):
         return ConnectTimeout("no connection in time")
-    if isinstance(exc, OSError) and exc.errno in OURS:
+    if isinstance(exc, OSError) and _is_ours(exc, address):
         return PoolTimeout(f"this machine is at its limit: {os.strerror(exc.errno)}")
     if isinstance(exc, OSError) and exc.errno:
         return ConnectError(os.strerror(exc.errno))
     return ConnectError(type(exc).__name__)
+
+
+def _is_ours(exc: OSError, address: Address | None) -> bool:
+    """Tell whether the lack is this machine's and not the server's: descriptors, memory, local ports.
+
+    For IPv6 "cannot assign requested address" means that the machine does not speak it; for IPv4, that it has no port.
+    """
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return address is not None and address[0] == socket.AF_INET
+    return exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -90,12 +90,12 @@ class Lane:
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Take a connection back: to the first in the queue, or to the idle ones."""
+        connection.idle_since = now
         if connection.closed:
             self.drop(connection)
         elif waiter := self._next():
             waiter.granted.set_result(connection)
         else:
-            connection.idle_since = now
             self.idle.append(connection)
 
     def drop(self, connection: Connection) -> None:

@@ -105,8 +105,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """The answer was read to its clean end, and the server will take another request."""
-        return self.complete and self._keep_alive and not self._buffered and not self.closed
+        """The answer was read to its clean end, and the server has not said that it would close."""
+        return self.complete and self._keep_alive and not self._buffered
 
     @property
     def stale(self) -> bool:
@@ -220,10 +220,6 @@ class Connection(asyncio.Protocol):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
-
-    def eof_received(self) -> None:
-        if not self.busy:
-            self._on_idle_loss(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.busy:
@@ -339,15 +335,13 @@ class Connection(asyncio.Protocol):
             return
         self.complete = True
         transport = self._transport
-        if self._outgoing is not None or transport is None or transport.get_write_buffer_size():
+        if transport is None or transport.get_write_buffer_size():
             self._keep_alive = False  # the server answered before it had the whole request
 
     def _skip(self, status: int) -> None:
         """Pass over an informational answer."""
         if status < 100:
             raise ProtocolError("not a valid HTTP status")
-        if status == 101:
-            raise ProtocolError("the server switched protocols")
         self._skipped += 1
         if self._skipped > self.limits.max_informational:
             raise ProtocolError("too many informational responses")
