@@ -8,6 +8,7 @@ import pytest
 
 from arbstr.domain.errors import FailureKind
 from arbstr.domain.routing import BreakerSettings, RetrySettings
+from arbstr.testing import Step
 from tests.pipeline.rig import CHEAP, DEAR, DONE, HELLO, ROLE, Rig, deployment, error_of, failure, text, whole
 
 ONCE = {"retry": RetrySettings(max_attempts=1)}
@@ -237,7 +238,8 @@ async def test_a_probing_stream_closes_the_circuit_at_its_commit_point() -> None
 async def test_a_provider_that_cuts_every_stream_opens() -> None:
     """Each stream votes once, at its end."""
     rig = Rig(settings=ONCE)
-    rig.script(CHEAP, *[[ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]] * 3)
+    cut: Step = [ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]
+    rig.script(CHEAP, cut, cut, cut)
 
     for _ in range(3):
         await rig.ask(stream=True)
@@ -248,7 +250,7 @@ async def test_a_provider_that_cuts_every_stream_opens() -> None:
 async def test_a_good_stream_resets_the_count_at_its_end() -> None:
     """Two cuts, a good one, two cuts: still closed."""
     rig = Rig(settings=ONCE)
-    cut = [ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]
+    cut: Step = [ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]
     rig.script(CHEAP, cut, cut, HELLO, cut, cut)
 
     for _ in range(5):

@@ -9,7 +9,7 @@ import pytest
 from arbstr.domain.errors import FailureKind
 from arbstr.domain.record import StreamStatus
 from arbstr.domain.routing import RetrySettings
-from arbstr.testing import FakeClock, ScriptedCaller
+from arbstr.testing import FakeClock, ScriptedCaller, Step
 from tests.pipeline.rig import CHEAP, DEAR, DONE, HELLO, ROLE, STOP, Rig, deployment, error_of, failure, text, whole
 
 
@@ -160,9 +160,8 @@ async def test_leaving_at_any_turn_of_the_loop_settles_once(turns: int, stream: 
     who did not fail."""
     rig = Rig()
     answer = [0.01, ROLE, 0.01, text("Hel"), 0.01, STOP, 0.01, DONE] if stream else [0.01, 0.01, *whole()]
-    rig.script(
-        CHEAP, failure(FailureKind.RESET, "reset"), [ROLE, ROLE, 0.01, failure()] if stream else [0.01, failure()]
-    )
+    late: Step = [ROLE, ROLE, 0.01, failure()] if stream else [0.01, failure()]
+    rig.script(CHEAP, failure(FailureKind.RESET, "reset"), late)
     rig.script(CHEAP, failure(FailureKind.CONNECT, "refused"))
     rig.script(DEAR, answer)
     caller = rig.caller(stream=stream)

@@ -11,6 +11,7 @@ from arbstr.domain.errors import FailureKind
 from arbstr.domain.record import CostSource, StreamStatus
 from arbstr.domain.request import Wishes
 from arbstr.domain.routing import Commit, Route, Strategy
+from arbstr.testing import Step
 from tests.pipeline.rig import (
     CHEAP,
     DEAR,
@@ -287,7 +288,8 @@ async def test_without_usage_the_output_is_estimated_from_what_was_said() -> Non
 async def test_a_stream_held_until_complete_can_still_fall_back() -> None:
     """X-Arbstr-Commit: complete: a cut after content is as if it had never been."""
     rig = Rig()
-    rig.script(CHEAP, *[[ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]] * 3)
+    cut: Step = [ROLE, text("Hel"), failure(FailureKind.UNREADABLE, "cut")]
+    rig.script(CHEAP, cut, cut, cut)
     rig.script(DEAR, HELLO)
 
     caller = await rig.ask(stream=True, wishes=Wishes(commit="complete"))
@@ -301,7 +303,7 @@ async def test_a_route_may_hold_its_streams() -> None:
     deployments = (deployment(CHEAP, "5"),)
     routes = {"gpt-4o": Route("gpt-4o", Strategy.CHEAPEST, deployments, Commit.COMPLETE)}
     rig = Rig(deployments=deployments, settings={"routes": routes})
-    cut = [ROLE, text("Hel"), failure(FailureKind.TIMEOUT, "stalled")]
+    cut: Step = [ROLE, text("Hel"), failure(FailureKind.TIMEOUT, "stalled")]
     rig.script(CHEAP, cut, cut)
 
     held = await rig.ask(stream=True)

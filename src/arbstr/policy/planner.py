@@ -55,7 +55,7 @@ def plan(
     """The candidates of ``request``, in the order in which they are tried, and who was rejected and why.
 
     ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now. A plan may
-    have no candidates: then its rejections say why. Raises ModelNotFound, or PolicyViolation where ``rule`` leaves nobody.
+    have no candidates: then its rejections say why. Raises ModelNotFound; PolicyViolation where ``rule`` leaves nobody.
     """
     route = snapshot.route_for(request.model)
     if route is None:
