@@ -159,7 +159,7 @@ async def test_leaving_at_any_turn_of_the_loop_settles_once(turns: int, stream: 
     """Whatever the request is waiting for: one row, nothing open, no probe lost, no failure counted against anyone
     who did not fail."""
     rig = Rig()
-    answer = [0.01, ROLE, 0.01, text("Hel"), 0.01, STOP, 0.01, DONE] if stream else [0.01, 0.01, *whole()]
+    answer: Step = [0.01, ROLE, 0.01, text("Hel"), 0.01, STOP, 0.01, DONE] if stream else [0.01, 0.01, *whole()]
     late: Step = [ROLE, ROLE, 0.01, failure()] if stream else [0.01, failure()]
     rig.script(CHEAP, failure(FailureKind.RESET, "reset"), late)
     rig.script(CHEAP, failure(FailureKind.CONNECT, "refused"))
