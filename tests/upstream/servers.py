@@ -166,7 +166,7 @@ async def fetch(
 async def eventually(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds; fail the test if it never does."""
     async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event, in our code or in the kernel)
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from arbstr.upstream.dial import translated
 from arbstr.upstream.errors import ConnectError, ConnectTimeout, PoolTimeout
 from arbstr.upstream.pool import Limits, Origin, Pool, Stats
 from arbstr.upstream.resolve import FRESH, KEEP, Address
@@ -108,6 +110,17 @@ async def test_a_lack_of_descriptors_is_not_the_fault_of_the_server() -> None:
 
     assert reused == (200, b"ok")
     assert stats == ONE_IDLE
+
+
+@pytest.mark.parametrize(("family", "kind"), [(V4, PoolTimeout), (V6, ConnectError)])
+async def test_a_lack_of_ports_is_told_from_a_lack_of_ipv6(family: socket.AddressFamily, kind: type[Exception]) -> None:
+    """Both are "cannot assign requested address" to the kernel; only the first is ours, and neither ends the search."""
+    full = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    error = translated(full, (family, ("address", 1)))
+
+    assert type(error) is kind
+    assert "address" in error.reason
 
 
 # Names.

@@ -233,6 +233,24 @@ async def test_a_response_cannot_be_read_after_its_exchange() -> None:
         await pool.aclose()
 
 
+async def test_limits_are_for_each_answer_and_not_for_the_connection() -> None:
+    """A connection on which every answer is just within them can be used for ever."""
+    answer = b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"x-a: b\r\n" * 9 + b"content-length: 2\r\n\r\nok"
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answer)
+
+    async with serve(script) as server:
+        pool = Pool(limits=Limits(max_informational=1, max_headers=10, max_header_bytes=100))
+        results = [await fetch(pool, server) for _ in range(5)]
+        await pool.aclose()
+
+    assert results == [(200, b"ok")] * 5
+    assert len(server.peers) == 1
+
+
 # Answers after which a connection is not used again.
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from arbstr.upstream.errors import CutBody, PoolClosed, ReadTimeout, ResetBeforeHead
 from arbstr.upstream.pool import Limits, Pool, Stats
+from arbstr.upstream.wire import SLICE, Connection
 from tests.upstream.servers import HEAD, LONG, Peer, eventually, fetch, once, serve, settled
 
 NOTHING = Stats(open=0, idle=0, busy=0, connecting=0, waiting=0, slots=0)
@@ -155,6 +156,40 @@ async def test_the_unread_part_of_an_answer_is_bounded() -> None:
 
     assert sum(sizes) == 8_000_000
     assert max(sizes) <= 1000 + 256 * 1024
+
+
+class Recorder(asyncio.Transport):
+    """A transport that takes what it is given, pausing its protocol after every write, as a full one would."""
+
+    def __init__(self, protocol: Connection) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        self.written.append(bytes(data))
+        self.protocol.pause_writing()
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_a_large_body_is_written_as_there_is_room() -> None:
+    """While the transport is full nothing is written; each time it has room, one slice more."""
+    connection = Connection(asyncio.get_running_loop(), Limits(), lambda _: None)
+    transport = Recorder(connection)
+    connection.connection_made(transport)
+    body = bytes(range(256)) * 1000
+
+    connection.begin(HEAD, body)
+    sizes = [sum(map(len, transport.written))]
+    while sizes[-1] < len(body):
+        connection.resume_writing()
+        sizes.append(sum(map(len, transport.written)) - len(transport.written[0]))
+
+    assert transport.written[0] == HEAD + b"content-length: 256000\r\n\r\n"
+    assert b"".join(transport.written[1:]) == body
+    assert sizes[1:] == [SLICE, 2 * SLICE, 3 * SLICE, len(body)]
 
 
 async def test_a_server_that_does_not_read_holds_the_upload_up() -> None:

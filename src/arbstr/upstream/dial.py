@@ -74,7 +74,7 @@ class Dial:
             connection = await self._connect()
         except Exception as exc:  # whatever a resolver or a TLS library may throw: this try has failed
             if not self.result.done():
-                self.result.set_exception(_translated(exc, None))
+                self.result.set_exception(translated(exc, None))
         else:
             if self.result.done():
                 connection.close()
@@ -94,7 +94,7 @@ class Dial:
                 async with asyncio.timeout(self._timeout / (left + 1)):
                     return await self._open(address)
             except (OSError, ConnectError) as exc:  # a TimeoutError and an SSLError are OSErrors
-                error = _translated(exc, address)
+                error = translated(exc, address)
         if not isinstance(error, PoolTimeout):
             self._resolver.forget(origin.host, origin.port)
         raise error or ConnectError("no address")
@@ -146,7 +146,7 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _translated(exc: Exception, address: Address | None) -> TransportError:
+def translated(exc: Exception, address: Address | None) -> TransportError:
     """Return our error for one of the socket, the TLS library or the loop, without addresses in its text."""
     if isinstance(exc, TransportError):
         return exc
@@ -162,10 +162,9 @@ def _named(exc: Exception, address: Address | None) -> TransportError:
         return ConnectError(f"tls: {exc.reason or 'handshake failed'}")
     if isinstance(exc, TimeoutError):
         return ConnectTimeout("no connection in time")
-    if isinstance(exc, OSError) and _is_ours(exc, address):
-        return PoolTimeout(f"this machine is at its limit: {os.strerror(exc.errno)}")
     if isinstance(exc, OSError) and exc.errno:
-        return ConnectError(os.strerror(exc.errno))
+        text = os.strerror(exc.errno)
+        return PoolTimeout(f"this machine is at its limit: {text}") if _is_ours(exc, address) else ConnectError(text)
     return ConnectError(type(exc).__name__)
 
 
