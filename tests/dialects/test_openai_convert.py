@@ -171,6 +171,11 @@ def test_reasoning_refusals_and_audio_are_collected() -> None:
     }
 
 
+def test_a_legacy_stream_is_collected() -> None:
+    """Its text becomes the message's content."""
+    assert message((CASES / "legacy-text" / "answer.sse").read_bytes())["content"] == "Hi"
+
+
 def test_choices_are_kept_apart() -> None:
     """By their index, in its order; log probabilities are joined."""
     odd = event(
@@ -193,9 +198,10 @@ def test_choices_are_kept_apart() -> None:
         (DONE, FailureKind.UNREADABLE),
         (chunks({"content": "x"}, finish=None), FailureKind.UNREADABLE),
         (chunks({"content": "x"}) + event(b'{"error":{"code":429,"message":"x"}}'), FailureKind.RATE_LIMITED),
+        (event(b"{"), FailureKind.UNREADABLE),
         (chunks({"content": "x" * 20_000}), FailureKind.UNREADABLE),
     ],
-    ids=["nothing", "comment", "done-only", "cut", "error", "too-long"],
+    ids=["nothing", "comment", "done-only", "cut", "error", "malformed", "too-long"],
 )
 def test_only_a_complete_stream_is_collected(stream: bytes, kind: FailureKind) -> None:
     """A cut, an error or too much of it is a failure."""
@@ -203,6 +209,23 @@ def test_only_a_complete_stream_is_collected(stream: bytes, kind: FailureKind) -
         collected(stream)
 
     assert caught.value.kind is kind
+
+
+def test_a_stream_that_cannot_be_put_together_is_a_failure() -> None:
+    """Nesting that passes in a relay is more than can be joined, but never more than an attempt's failure."""
+
+    def nested(depth: int) -> bytes:
+        audio = b'{"a":' * depth + b"1" + b"}" * depth
+        return event(b'{"choices":[{"delta":{"content":"x","audio":' + audio + b"}}]}") + chunks({})
+
+    def fits(depth: int) -> bool:
+        try:
+            return collected(nested(depth)).content
+        except UpstreamFailure:
+            return False
+
+    assert fits(50)
+    assert not all(fits(depth) for depth in range(100, 1000, 20))
 
 
 def test_a_malformed_chunk_is_left_out() -> None:

@@ -32,7 +32,9 @@ MESSAGE_LENGTH = 500
 EXCERPT_LENGTH = 200
 """Characters that are kept of what is no error object: a page, a text."""
 _MOST = 256 * 1024
-"""Bytes of an error body that are looked at; none that can be understood is longer."""
+"""Bytes up to which an error body is read as JSON; no error is longer."""
+_PAGE = 8192
+"""Bytes of a page or a text that are looked at."""
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -75,9 +77,9 @@ def is_error(data: bytes) -> bool:
 
 def excerpt(data: bytes) -> str:
     """The beginning of what ``data`` says to a person: no tags, no control characters, at most 200 characters."""
-    text = data[:_MOST].decode("utf-8", "replace")
+    text = data[:_PAGE].decode("utf-8", "replace")
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
-        text = _without_tags(text[:8192])
+        text = _without_tags(text)
     return _clean(text, EXCERPT_LENGTH)
 
 
@@ -192,7 +194,7 @@ def _read(body: bytes) -> _Error:
     if type(value) is list and len(value) == 1:  # Gemini's OpenAI endpoint wraps its errors
         value = value[0]
     if type(value) is not dict:
-        return _Error(excerpt(body) if value is None else _clean(str(value), EXCERPT_LENGTH))
+        return _Error(excerpt(body))
     inner = value.get("error")
     if not inner:
         errors = value.get("errors")
@@ -250,7 +252,7 @@ def _without_tags(page: str) -> str:
     title = re.search(r"<title[^<>]*>([^<]*)", page, re.IGNORECASE)
     if title and title[1].strip():
         return html.unescape(title[1])
-    page = re.sub(r"<(script|style)\b.*?</\1", " <", page, flags=re.IGNORECASE | re.DOTALL)
+    page = re.sub(r"<(script|style)\b.*?(?:</\1|\Z)", " <", page, flags=re.IGNORECASE | re.DOTALL)
     return html.unescape(re.sub(r"<[^<>]*>", " ", page))
 
 

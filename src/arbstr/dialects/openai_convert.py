@@ -80,33 +80,48 @@ class StreamCollector:
         self._left -= len(data)
         if self._left < 0:
             raise UpstreamFailure(FailureKind.UNREADABLE, "The provider sent a stream, too long to be collected.")
-        self._add(self._decoder.feed(data))
+        self._collect(self._decoder.feed(data))
 
     def finish(self) -> Frame:
         """The whole answer. Raises :class:`~arbstr.domain.errors.UpstreamFailure` if it is not complete or is empty."""
-        self._add(self._decoder.finish())
+        self._collect(self._decoder.finish())
         if not self._complete:
             raise UpstreamFailure(FailureKind.UNREADABLE, "The provider sent a stream, and cut it short.")
+        try:
+            whole = self._whole()
+        except (ValueError, RecursionError) as error:
+            raise _unfit() from error
+        return parse_whole(whole)
+
+    def _whole(self) -> bytes:
         choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
         usage = self._head.pop("usage", None)
         whole = {**self._head, "object": "chat.completion", "choices": choices}
-        return parse_whole(_encode(whole if usage is None else {**whole, "usage": usage}))
+        return _encode(whole if usage is None else {**whole, "usage": usage})
 
-    def _add(self, frames: list[Frame]) -> None:
+    def _collect(self, frames: list[Frame]) -> None:
         for frame in frames:
             if frame.failure is not None:
                 raise frame.failure
             self._complete = self._complete or frame.done or frame.finish is not None
             if frame.data and not frame.done and not frame.malformed:
-                self._add_chunk(lenient.read(frame.data))
+                try:
+                    self._add(lenient.read(frame.data))
+                except (ValueError, RecursionError) as error:
+                    raise _unfit() from error
 
-    def _add_chunk(self, chunk: dict[str, Any]) -> None:
+    def _add(self, chunk: dict[str, Any]) -> None:
         self._head.update((key, value) for key, value in chunk.items() if key != "choices" and value is not None)
         choices = chunk.get("choices")
         for choice in choices if type(choices) is list else ():
             if type(choice) is dict:
                 index = choice.get("index")
                 self._choices.setdefault(index if type(index) is int else 0, _Choice()).add(choice)
+
+
+def _unfit() -> UpstreamFailure:
+    """Nested too deeply: it can be read in passing, but not be put together."""
+    return UpstreamFailure(FailureKind.UNREADABLE, "The provider's stream cannot be made a whole answer.")
 
 
 class _Choice:
