@@ -58,6 +58,7 @@ class Group(click.Group):
         self.params += shared_options()
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.ensure_object(dict)
         try:
             return super().invoke(ctx)
         except ConfigError as error:

@@ -67,7 +67,7 @@ class Compiled(msgspec.Struct, frozen=True):
     drain_timeout: float
     """Seconds that requests in flight have to finish after SIGTERM."""
     store: Path
-    """The SQLite file, absolute; its folder may not exist yet."""
+    """The SQLite file, absolute."""
     log: LogSettings
     providers: tuple[ProviderSpec, ...]
     """In configured order."""
