@@ -33,11 +33,14 @@ else
 	$(PY) -m coverage report
 endif
 
-lint: setup ## the checks alone: style, types, import rules
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	.venv/bin/lint-imports
+lint: setup ## the checks alone: style, types, import rules; all of them, also when one fails
+	@failed=; \
+	check() { echo "$$*"; "$$@" || failed=yes; }; \
+	check $(PY) -m ruff check .; \
+	check $(PY) -m ruff format --check .; \
+	check $(PY) -m mypy; \
+	check .venv/bin/lint-imports --no-logo; \
+	test -z "$$failed"
 
 fmt: setup ## format the code and fix what ruff can fix
 	$(PY) -m ruff check --fix-only --quiet .
