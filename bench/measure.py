@@ -100,10 +100,9 @@ def measure_gateway(gateway: Gateway, plan: Plan, cores: Cores, work: Path) -> M
         }
         errors += _missing_rows(gateway, answered)
         tree.check_alive()
-    notes = [f"other programs used {foreign:.0%} of the gateway's core"] if foreign > 0.05 else []
-    if not stream.steady:
-        notes.append("could not keep pace with the streams; its chunks are those of the whole run, opening included")
-    return Measured(values, tuple(errors), tuple(notes))
+    values["foreign"] = foreign
+    slow = "could not keep pace with the streams; its chunks are those of the whole run, opening included"
+    return Measured(values, tuple(errors), () if stream.steady else (slow,))
 
 
 def _share(tree: Tree, *, seconds: float) -> float:
