@@ -1,0 +1,152 @@
+"""`arbstr` as a process: started, listened to, signalled, and ended in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+"""Seconds after which a test is broken rather than slow."""
+
+
+class Program:
+    """One run of a command. What it prints goes into files, so that it never waits for us."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self.process = process
+        self.out = out
+        self.err = err
+        self.url = ""
+        """Where it listens, once it has said so."""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far: everything on stdout, each line a JSON object."""
+        whole, _, _ = self.out.read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    @property
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines]
+
+    @property
+    def errors(self) -> str:
+        """What stands on stderr."""
+        return self.err.read_text()
+
+    async def said(self, event: str) -> dict[str, Any]:
+        """The first line of the log with this event, once it is there."""
+        await until(lambda: event in self.events or self.process.poll() is not None)
+        assert event in self.events, f"ended with {self.process.returncode}:\n{self.errors}{self.out.read_text()}"
+        return next(line for line in self.lines if line["event"] == event)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """The exit code, once there is one; negative for the signal that killed it."""
+        await until(lambda: self.process.poll() is not None)
+        code = self.process.returncode
+        assert isinstance(code, int)
+        return code
+
+    async def stopped(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit code after a signal."""
+        self.send(number)
+        return await self.ended()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Look again and again until it holds; what happens in another process can only be polled."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    limits: str = "",
+    stdout: int | None = None,
+    module: str = "arbstr",
+    measured: bool = True,
+) -> AsyncIterator[Program]:
+    """``python -m arbstr …`` in ``folder``, killed at the end of the block if it still runs.
+
+    ``limits`` are shell commands that come first, as in ``ulimit -n 64``. ``stdout`` is a descriptor to print to
+    instead of the file. ``measured``: coverage is measured, where it is in the tests; it costs time and memory.
+    """
+    out, err = folder.parent / f"{folder.name}.out", folder.parent / f"{folder.name}.err"
+    command = [sys.executable, "-m", module, *arguments]
+    if limits:
+        command = ["sh", "-c", f'{limits} && exec "$@"', "sh", *command]
+    with out.open("wb") as out_file, err.open("wb") as err_file:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(environ, measured=measured),
+            stdin=subprocess.DEVNULL,
+            stdout=out_file if stdout is None else stdout,
+            stderr=err_file,
+            start_new_session=True,
+        )
+    try:
+        yield Program(process, out, err)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@asynccontextmanager
+async def serving(*arguments: str, folder: Path, **how: Any) -> AsyncIterator[Program]:
+    """``arbstr serve …``, listening; ``how`` is as for :func:`running`."""
+    async with running("serve", *arguments, folder=folder, **how) as program:
+        program.url = (await program.said("listening"))["url"]
+        yield program
+
+
+async def run(*arguments: str, folder: Path, **how: Any) -> tuple[int, str, str]:
+    """Run a command to its end: exit code, stdout, stderr."""
+    async with running(*arguments, folder=folder, **how) as program:
+        code = await program.ended()
+        return code, program.out.read_text(), program.errors
+
+
+def environment(more: Mapping[str, str] | None, *, measured: bool) -> dict[str, str]:
+    """Ours, without what would configure arbstr, and with ``more``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARBSTR_", "XDG_"))}
+    if not measured:
+        kept = {name: value for name, value in kept.items() if not name.startswith("COVERAGE_")}
+    paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    return {**kept, "PYTHONPATH": paths, **(more or {})}
+
+
+async def metrics(http: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """``/metrics``: the value of each sample that has no labels."""
+    async with http.get(f"{url}/metrics") as response:
+        text = await response.text()
+    samples = (line.split(" ") for line in text.splitlines() if not line.startswith("#") and "{" not in line)
+    return {name: float(value) for name, value, *_ in samples}
+
+
+def texts(folders: Sequence[Path]) -> dict[Path, bytes]:
+    """Every file in these folders."""
+    return {path: path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
