@@ -90,10 +90,10 @@ class Service:
 
     async def run(self) -> int:
         """Serve until a signal says to stop: SIGTERM or SIGINT once for an orderly end, twice for one at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
         async with self:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.stop)
             _tame_the_collector()
             await self._stop.wait()
         return 0
