@@ -233,6 +233,17 @@ def test_init_never_overwrites_and_says_why_it_failed(tmp_path: Path, name: str,
     assert (tmp_path / "arbstr.toml").read_text() == "mine = true"
 
 
+def test_init_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """Where the disk is full, there is no file afterwards that looks like a configuration."""
+    command = f"ulimit -f 0; exec {shlex.quote(sys.executable)} -m arbstr init"
+
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: arbstr.toml cannot be written: File too large.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 # check
 
 
@@ -493,11 +504,12 @@ def test_serve_mock_needs_nothing_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_serve_takes_its_settings_from_flags_before_the_file(tmp_path: Path) -> None:
-    """``--listen`` and ``--json`` override the file; the file's warnings are on stderr."""
-    written(tmp_path, f"{ALPHA}[server]\nlisten = '192.0.2.1:80'\n[logging]\nformat = 'text'")
+    """``--listen``, ``--log-level`` and ``--json`` override the file; the file's warnings are on stderr."""
+    written(tmp_path, f"{ALPHA}[server]\nlisten = '192.0.2.1:80'\n[logging]\nformat = 'text'\nlevel = 'error'")
     (tmp_path / "logs").mkdir()
 
-    with serving(tmp_path, "--listen", "127.0.0.1:0", "--json", ARBSTR_STORE__URL="sqlite:///logs/a.db") as process:
+    words = ["--listen", "127.0.0.1:0", "--log-level", "info", "--json"]
+    with serving(tmp_path, *words, ARBSTR_STORE__URL="sqlite:///logs/a.db") as process:
         url = json.loads(first_line(process))["url"]
         with urllib.request.urlopen(f"{url}/livez", timeout=PATIENCE) as answer:
             status = answer.status

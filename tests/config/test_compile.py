@@ -337,15 +337,23 @@ def test_what_is_allowed_and_probably_not_meant_is_warned_of(tmp_path: Path, tex
 
 def test_a_sound_configuration_has_no_warning(tmp_path: Path) -> None:
     """Warnings are rare enough to be read."""
-    text = ALPHA + BETA.replace("https://beta.example", "http://127.0.0.1:11434")
+    rule = "[[policies.rules]]\nname = 'x'\nallowed_models = ['gpt-4o']"
+    text = ALPHA + BETA.replace("https://beta.example", "http://127.0.0.1:11434") + rule
     environ = {"ARBSTR_ALPHA_API_KEY": "sk-0123456789", "ARBSTR_BETA_API_KEY": "sk-0123456789"}
 
     assert compiled(tmp_path, text, environ=environ).warnings == ()
 
 
+def test_an_admin_key_from_the_environment_is_not_literal(tmp_path: Path) -> None:
+    """The one warning is that nothing uses it yet."""
+    config = compiled(tmp_path, ALPHA + "api_key = '${K}'\n[server]\nadmin_key = '${K}'", environ={"K": "0123456789"})
+
+    assert config.warnings == ("server.admin_key: nothing uses it in this version",)
+
+
 def test_the_mock_configuration_has_a_choice_to_make(tmp_path: Path) -> None:
-    """Three mock providers at three prices sell the same model, and the environment may override settings."""
-    environ = {"ARBSTR_SERVER__MAX_IN_FLIGHT": "3"}
+    """Three mock providers at three prices sell the same model; the environment changes settings and adds nobody."""
+    environ = {"ARBSTR_SERVER__MAX_IN_FLIGHT": "3", "ARBSTR_PROVIDERS__REAL__BASE_URL": "https://real.example/v1"}
 
     config = load_mock(environ=environ, flags={("server", "listen"): ("--listen", "127.0.0.1:0")}, folder=tmp_path)
 

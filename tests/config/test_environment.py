@@ -211,6 +211,17 @@ def test_a_variable_that_is_wrong_is_told_as_the_origin(
     assert line.startswith(f"ARBSTR_{variable}: {message}")
 
 
+def test_a_list_that_is_no_table_of_names_is_not_filled_in(tmp_path: Path) -> None:
+    """The variable and the list itself are both told of."""
+    lines = problems(tmp_path, "providers = [1]", environ={"ARBSTR_PROVIDERS__ALPHA__TIER": "local"})
+
+    assert lines == [
+        "ARBSTR_PROVIDERS__ALPHA__TIER: providers: "
+        "cannot be filled in by ARBSTR_PROVIDERS__ALPHA__TIER, expected a table there",
+        "arbstr.toml: providers[0]: is an integer, expected a table with a name",
+    ]
+
+
 @pytest.mark.parametrize("value", ["false", "False", "0"])
 def test_a_planned_key_may_be_switched_off_from_the_environment(tmp_path: Path, value: str) -> None:
     """A deployment may say already that it does not want what is to come."""

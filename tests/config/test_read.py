@@ -203,6 +203,13 @@ _RULE = "[[policies.rules]]\nname = 'code'\n"
         # Policies.
         ("[[policies.rules]]", "policies.rules[0].name: is missing, expected: What `X-Arbstr-Policy` chooses it by."),
         (_RULE + _RULE, 'policies.rules[1].name: "code" is given twice, expected each name once'),
+        (_RULE + "keywords = [1]", "policies.rules[0].keywords[0]: is an integer, expected a string"),
+        ("[models.x]\nprimary = { provider = 1 }", "models.x.primary.provider: is an integer, expected a name"),
+        (
+            ALPHA + "[models.x]\nprimary = { provider = 'alpha', model = 1 }",
+            "models.x.primary.model: is an integer, expected the name of a model",
+        ),
+        (f"{'x' * 100} = 1", '"' + "x" * 80 + '…": is not a known key, expected one of server'),
         (_RULE + "keywords = ['']", "policies.rules[0].keywords[0]: is empty, expected a string with something in it"),
         (
             _RULE + "max_sats_per_1k_output = -1",

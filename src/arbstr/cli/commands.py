@@ -11,6 +11,7 @@ import click
 import arbstr as package
 from arbstr.cli.frame import Group, config_flag, echo_json, load_found, wants_json
 from arbstr.config import leaves, units
+from arbstr.config.mock import load_mock
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -41,6 +42,8 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
 @click.pass_context
 def serve(context: click.Context, listen: str | None, mock: bool, log_level: str | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
+    from arbstr import service
+
     flags: dict[tuple[str, ...], tuple[str, str]] = {}
     if listen is not None:
         flags["server", "listen"] = ("--listen", listen)
@@ -52,14 +55,9 @@ def serve(context: click.Context, listen: str | None, mock: bool, log_level: str
         _, compiled, warnings = load_found(context, flags)
         for line in warnings:
             click.echo(f"warning: {line}", err=True)
-        from arbstr import service
-
         context.exit(service.serve(compiled, mock=False))
     if config_flag(context) is not None:
         raise click.UsageError("--mock needs no configuration: leave out --config or --mock.", context)
-    from arbstr import service
-    from arbstr.config.mock import load_mock
-
     with tempfile.TemporaryDirectory(prefix="arbstr-mock-") as folder:
         compiled = load_mock(environ=os.environ, flags=flags, folder=Path(folder))
         code = service.serve(compiled, mock=True)

@@ -85,20 +85,19 @@ def put(tree: Tree, names: tuple[str, ...], value: Text, problems: Problems) -> 
     table: Tree = tree
     kind: Any = shape.ROOT
     path: Path = ()
-    for index, part in enumerate(names):
+    *above, last = names
+    for part in above:
         name = shape.own_name(kind, part, table)
-        path = (*path, name)
-        kind = shape.below(kind, name)
-        if index == len(names) - 1:
+        path, kind = (*path, name), shape.below(kind, name)
+        if table.get(name) is None:
             problems.origins[path] = value.source
-            table[name] = value
-            return
-        below = shape.as_table(table.get(name) if table.get(name) is not None else {})
+            table[name] = {}
+        below = shape.as_table(table[name])
         if below is None:
-            problems.origins[path] = value.source
-            problems.add(path, f"cannot be filled in by {value.source}, expected a table there")
+            problems.add(path, f"cannot be filled in by {value.source}, expected a table there", origin=value.source)
             return
-        if name not in table:
-            problems.origins[path] = value.source
         table[name] = below
         table = below
+    name = shape.own_name(kind, last, table)
+    problems.origins[*path, name] = value.source
+    table[name] = value

@@ -47,7 +47,14 @@ name = "frugal"
 max_sats_per_1k_output = 10
 """
 
+_REAL = ("ARBSTR_PROVIDERS__", "ARBSTR_MODELS__")
+
 
 def load_mock(*, environ: Mapping[str, str], flags: Flags, folder: Path) -> Compiled:
-    """The mock configuration, which the environment and ``flags`` may override; its request log is in ``folder``."""
-    return load_built_in(MOCK_CONFIG, environ=environ, flags=flags, folder=folder)
+    """The mock configuration; its request log is in ``folder``.
+
+    The environment and ``flags`` may override its settings, but the environment adds no providers: nothing real is ever
+    called.
+    """
+    settings = {name: value for name, value in environ.items() if not name.startswith(_REAL)}
+    return load_built_in(MOCK_CONFIG, environ=settings, flags=flags, folder=folder)

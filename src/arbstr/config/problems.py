@@ -52,9 +52,9 @@ class Problems:
         self.origins: dict[Path, str] = {}
         self._found: dict[Path, Problem] = {}
 
-    def add(self, path: Path, message: str) -> None:
+    def add(self, path: Path, message: str, *, origin: str | None = None) -> None:
         """Remember one; what was first found at a place is what is told of it."""
-        self._found.setdefault(path, Problem(self._origin(path), path, message))
+        self._found.setdefault(path, Problem(origin or self._origin(path), path, message))
 
     def within(self, path: Path) -> bool:
         """Whether something at or below ``path`` is wrong already, so that conclusions from it would mislead."""
