@@ -146,7 +146,7 @@ def test_a_model_has_rates_name_window_and_timeouts_of_its_own(tmp_path: Path) -
     assert (special.name, special.context_window) == ("alpha/special-2026", 1000)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(st.decimals(min_value=0, max_value=10**6, places=9), st.sampled_from(["arbstr.toml", "arbstr.yaml"]))
 def test_rates_are_exact_to_nine_decimal_places(tmp_path: Path, rate: Decimal, name: str) -> None:
     """What is charged is what was written: no binary fraction comes between, in either format."""

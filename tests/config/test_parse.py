@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbstr.config.parse import parse
@@ -27,6 +27,7 @@ _TREES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(_TREES)
 def test_yaml_reads_json(tree: dict[str, Any]) -> None:
     """JSON is YAML: strings, numbers, booleans, lists and tables survive the way through a file."""

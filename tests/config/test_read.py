@@ -368,6 +368,7 @@ _TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_KEYS, _TREES, max_size=5))
 def test_any_tree_is_read_or_refused(tree: dict[str, object]) -> None:
     """Whatever was written, the answer is a configuration or a list of problems: nothing else is ever raised."""
@@ -378,7 +379,7 @@ def test_any_tree_is_read_or_refused(tree: dict[str, object]) -> None:
     assert config is not None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.binary(max_size=60) | st.text("[]{}:-#&*!|>'\"=\n ab1.,${}").map(str.encode), st.sampled_from([".toml", ".yaml"])
 )
