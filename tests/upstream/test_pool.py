@@ -14,7 +14,7 @@ import pytest
 from arbstr.upstream.errors import PoolClosed, PoolTimeout, ProtocolError, ResetBeforeHead
 from arbstr.upstream.pool import Limits, Origin, Pool, Response, Stats
 from arbstr.upstream.wire import Connection
-from tests.upstream.servers import HEAD, LONG, Peer, Server, answers, eventually, fetch, once, serve
+from tests.upstream.servers import HEAD, LONG, Peer, Server, answers, ask, eventually, fetch, once, serve
 
 NOTHING = Stats(open=0, idle=0, busy=0, connecting=0, waiting=0, slots=0)
 ONE_IDLE = Stats(open=1, idle=1, busy=0, connecting=0, waiting=0, slots=1)
@@ -405,20 +405,26 @@ async def test_what_was_granted_to_a_waiter_who_left_in_that_instant_goes_on_to_
     assert stats == ONE_IDLE
 
 
-async def test_nobody_waits_for_a_connection_longer_than_allowed() -> None:
+@pytest.mark.parametrize(("pool_wait", "patience"), [(5, 3600), (3600, 5)])
+async def test_nobody_waits_for_a_connection_longer_than_allowed(pool_wait: float, patience: float) -> None:
     """It is a PoolTimeout, after `pool_wait` or at the request's own deadline, and the queue is empty after it."""
+    now = 1000.0
     async with serve(once(b"")) as server:
-        pool = Pool(limits=Limits(max_connections=1, pool_wait=0.05))
-        holder = asyncio.create_task(fetch(pool, server))
+        pool = Pool(clock=lambda: now, limits=Limits(max_connections=1, pool_wait=pool_wait, sweep=0.001))
+        holder = asyncio.create_task(ask(pool, server.origin, patience=10_000))
         await eventually(lambda: server.requests == 1)
-        for patience in (LONG, 0.02):
-            with pytest.raises(PoolTimeout, match="free in time"):
-                await fetch(pool, server, patience=patience)
+        waiter = asyncio.create_task(ask(pool, server.origin, patience=patience))
+        await eventually(lambda: pool.stats().waiting == 1)
+        now += 4
+        assert not waiter.done()
+        now += 1
+        await eventually(waiter.done)
         stats = pool.stats()
         holder.cancel()
         await asyncio.wait({holder})
         await pool.aclose()
 
+    assert type(waiter.exception()) is PoolTimeout
     assert stats == Stats(open=1, idle=0, busy=1, connecting=0, waiting=0, slots=1)
     assert server.requests == 1
 
@@ -468,6 +474,21 @@ async def test_a_connection_granted_in_the_instant_of_closing_is_not_used() -> N
 
     assert pool.stats() == NOTHING
     assert server.requests == 1
+
+
+async def test_an_answer_that_is_all_here_can_be_read_after_closing() -> None:
+    """Closing the pool takes nothing away from whoever has it already; the connection goes with its exchange."""
+    async with serve(answers()) as server:
+        pool = Pool()
+        held = await Held(pool, server).hold()
+        await pool.aclose()
+        assert held.response is not None
+        body = await held.response.read_all(time.monotonic() + LONG, limit=100)
+        await held.let_go()
+        await server.nobody()
+
+    assert body == b"ok"
+    assert pool.stats() == NOTHING
 
 
 # What is left behind.

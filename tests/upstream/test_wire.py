@@ -521,8 +521,11 @@ async def test_a_body_beyond_what_the_caller_allows_is_refused() -> None:
     ):
         async with serve(once(raw)) as server:
             pool = Pool()
-            with pytest.raises(ProtocolError, match="larger than 10 bytes"):
-                await fetch(pool, server, limit=10)
+            until = time.monotonic() + LONG
+            async with pool.request(server.origin, HEAD, b"", connect_timeout=LONG, until=until) as response:
+                for _ in range(2):
+                    with pytest.raises(ProtocolError, match="larger than 10 bytes"):
+                        await response.read_all(until, limit=10)
             assert pool.stats() == NOTHING
             await server.nobody()
             await pool.aclose()

@@ -112,7 +112,8 @@ class Pool:
                 lane.drop(lane.idle.pop())
         for timed in tuple(self._timed):
             if isinstance(timed, Connection):
-                timed.fail(error)
+                if not timed.complete:  # an answer that is all here may still be read
+                    timed.fail(error)
             elif isinstance(timed, Dial):
                 timed.abandon(error)
         if self._timer is not None:
@@ -166,7 +167,6 @@ class Pool:
     async def redial(self, lane: Lane, stale: Connection, connect_timeout: float, until: float) -> Connection:
         """Open a connection in place of one that died idle."""
         self._timed.discard(stale)
-        stale.close()
         return await self.dial(lane, connect_timeout, until)
 
     async def dial(self, lane: Lane, connect_timeout: float, until: float) -> Connection:

@@ -169,6 +169,7 @@ class Connection(asyncio.Protocol):
         """End with `error`: the connection is dropped, and whoever waits gets to know."""
         if self.error is None:
             self.error = error
+        self.complete = False
         self._outgoing = None
         self._close_transport()
         self._wake()
@@ -262,7 +263,6 @@ class Connection(asyncio.Protocol):
                 self._wake()
                 return
             error = ProtocolError("bytes after the end of the response")
-        self.complete = False
         error.__cause__ = exc
         self.fail(error)
 
