@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
 import time
@@ -57,6 +58,7 @@ class SystemClock:
 
 def serve(compiled: Compiled, *, mock: bool = False) -> int:
     """Run the gateway until it is told to stop. The exit code: 0 after a clean end, 1 where it could not start."""
+    _keep_standard_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(Service(compiled, mock=mock).run())
@@ -201,6 +203,14 @@ class Service:
     async def _unless_hurried(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
+
+
+def _keep_standard_files() -> None:
+    """Open what is closed of stdin, stdout and stderr on nothing. Their numbers must not become those of sockets: what
+    prints would write into them, and libuv aborts the process that closes one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _tame_the_collector() -> None:
