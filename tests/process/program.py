@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 
@@ -21,14 +22,21 @@ PATIENCE = 30.0
 
 
 class Program:
-    """One run of a command. What it prints goes into files, so that it never waits for us."""
+    """One run of a command. What it prints is taken from it at once, so that it never waits for us."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self.out = out
-        self.err = err
+        self.stdout = bytearray()
+        self.stderr = bytearray()
         self.url = ""
         """Where it listens, once it has said so."""
+        self._readers = [
+            threading.Thread(target=_copy, args=(pipe, buffer), daemon=True)
+            for pipe, buffer in ((process.stdout, self.stdout), (process.stderr, self.stderr))
+            if pipe is not None
+        ]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def port(self) -> int:
@@ -37,7 +45,7 @@ class Program:
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The log so far: everything on stdout, each line a JSON object."""
-        whole, _, _ = self.out.read_bytes().rpartition(b"\n")
+        whole, _, _ = bytes(self.stdout).rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     @property
@@ -47,20 +55,22 @@ class Program:
     @property
     def errors(self) -> str:
         """What stands on stderr."""
-        return self.err.read_text()
+        return self.stderr.decode()
 
     async def said(self, event: str) -> dict[str, Any]:
         """The first line of the log with this event, once it is there."""
         await until(lambda: event in self.events or self.process.poll() is not None)
-        assert event in self.events, f"ended with {self.process.returncode}:\n{self.errors}{self.out.read_text()}"
+        assert event in self.events, f"exit code {self.process.returncode}:\n{self.errors}{self.stdout.decode()}"
         return next(line for line in self.lines if line["event"] == event)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     async def ended(self) -> int:
-        """The exit code, once there is one; negative for the signal that killed it."""
+        """The exit code, once there is one; negative for the signal that killed it. All that it printed is here."""
         await until(lambda: self.process.poll() is not None)
+        for reader in self._readers:
+            reader.join(PATIENCE)
         code = self.process.returncode
         assert isinstance(code, int)
         return code
@@ -69,6 +79,12 @@ class Program:
         """The exit code after a signal."""
         self.send(number)
         return await self.ended()
+
+
+def _copy(pipe: IO[bytes], buffer: bytearray) -> None:
+    with pipe:
+        while data := os.read(pipe.fileno(), 65536):
+            buffer += data
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -91,28 +107,27 @@ async def running(
     """``python -m arbstr …`` in ``folder``, killed at the end of the block if it still runs.
 
     ``limits`` are shell commands that come first, as in ``ulimit -n 64``. ``stdout`` is a descriptor to print to
-    instead of the file. ``measured``: coverage is measured, where it is in the tests; it costs time and memory.
+    instead. ``measured``: coverage is measured, where it is in the tests; it costs time and memory.
     """
-    out, err = folder.parent / f"{folder.name}.out", folder.parent / f"{folder.name}.err"
     command = [sys.executable, "-m", module, *arguments]
     if limits:
         command = ["sh", "-c", f'{limits} && exec "$@"', "sh", *command]
-    with out.open("wb") as out_file, err.open("wb") as err_file:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment(environ, measured=measured),
-            stdin=subprocess.DEVNULL,
-            stdout=out_file if stdout is None else stdout,
-            stderr=err_file,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(environ, measured=measured),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    program = Program(process)
     try:
-        yield Program(process, out, err)
+        yield program
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        await program.ended()
 
 
 @asynccontextmanager
@@ -127,7 +142,7 @@ async def run(*arguments: str, folder: Path, **how: Any) -> tuple[int, str, str]
     """Run a command to its end: exit code, stdout, stderr."""
     async with running(*arguments, folder=folder, **how) as program:
         code = await program.ended()
-        return code, program.out.read_text(), program.errors
+        return code, program.stdout.decode(), program.errors
 
 
 def environment(more: Mapping[str, str] | None, *, measured: bool) -> dict[str, str]:
