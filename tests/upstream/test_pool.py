@@ -169,6 +169,7 @@ async def test_an_answer_before_any_request_is_not_an_answer() -> None:
 
     assert isinstance(error, ProtocolError)
     assert not connection.stale
+    assert repr(connection) == "<Connection closed served=1>"
     assert server.requests == 0
 
 

@@ -6,11 +6,13 @@ import asyncio
 import errno
 import resource
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 
+from arbstr.upstream import resolve
 from arbstr.upstream.dial import translated
 from arbstr.upstream.errors import ConnectError, ConnectTimeout, PoolTimeout
 from arbstr.upstream.pool import Limits, Origin, Pool, Stats
@@ -85,6 +87,24 @@ async def test_a_server_that_never_answers_the_handshake_is_given_up(connect_tim
     assert type(task.exception()) is ConnectTimeout
     assert stats == NOTHING
     assert tasks == 1
+
+
+async def test_leaving_while_connecting_ends_the_attempt() -> None:
+    """Nobody goes on knocking at a black hole for a caller who has left."""
+    with black_hole() as port:
+        pool = Pool()
+        task = asyncio.create_task(ask(pool, Origin("http", "127.0.0.1", port)))
+        await eventually(lambda: pool.stats().connecting == 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+        stats = pool.stats()
+        await pool.aclose()
+
+    assert task.cancelled()
+    assert stats == NOTHING
 
 
 async def test_those_who_queue_behind_a_failing_dial_try_for_themselves() -> None:
@@ -180,6 +200,42 @@ async def test_an_unknown_name_is_a_connect_error() -> None:
     await pool.aclose()
 
     assert stats == NOTHING
+
+
+async def test_a_resolver_that_breaks_is_a_connect_error() -> None:
+    """Whatever it raises, the caller gets an error of ours."""
+
+    async def broken(host: str, port: int) -> Sequence[Address]:
+        raise UnicodeError("label too long")
+
+    pool = Pool(lookup=broken)
+    with pytest.raises(ConnectError, match="dns: UnicodeError"):
+        await ask(pool, Origin("http", "provider.test", 80))
+    await pool.aclose()
+
+
+async def test_an_address_needs_no_lookup() -> None:
+    """IPv4 and IPv6 literals go straight to the socket."""
+    lookup = Resolver(UNKNOWN)
+    resolver = resolve.Resolver(clock=time.monotonic, lookup=lookup)
+
+    assert await resolver.addresses("127.0.0.1", 80, patience=1) == [(V4, ("127.0.0.1", 80))]
+    assert await resolver.addresses("::1", 80, patience=1) == [(V6, ("::1", 80))]
+    assert lookup.asked == 0
+
+
+async def test_remembered_names_are_bounded() -> None:
+    """Beyond MOST_NAMES the oldest is forgotten and asked for again."""
+    lookup = Resolver(HERE)
+    resolver = resolve.Resolver(clock=lambda: 1000.0, lookup=lookup)
+    for number in range(resolve.MOST_NAMES + 1):
+        await resolver.addresses(f"{number}.test", 80, patience=1)
+    before = lookup.asked
+
+    await resolver.addresses("1.test", 80, patience=1)
+    assert lookup.asked == before
+    await resolver.addresses("0.test", 80, patience=1)
+    assert lookup.asked == before + 1
 
 
 async def test_a_name_without_addresses_is_a_connect_error() -> None:

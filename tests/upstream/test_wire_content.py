@@ -88,6 +88,12 @@ def test_an_end_at_the_edge_of_a_piece_is_an_end(size: int) -> None:
     assert decoded(iter((gzip.compress(b"x" * size),)), decoder(b"gzip", Limits())) == b"x" * size
 
 
+def test_an_end_inside_the_last_byte_is_an_end() -> None:
+    """A stream whose last input byte decodes to more than fits into a piece gives the rest in the next."""
+    for size in range(MOST_OUT, MOST_OUT + 600):
+        assert decoded(iter((raw_deflate(b"x" * size),)), decoder(b"deflate", Limits())) == b"x" * size
+
+
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [

@@ -54,12 +54,7 @@ class Lane:
 
     def take_idle(self) -> Connection | None:
         """Return the connection used last, None if there is none."""
-        while self.idle:
-            connection = self.idle.pop()
-            if not connection.closed:
-                return connection
-            self.drop(connection)
-        return None
+        return self.idle.pop() if self.idle else None
 
     def take_slot(self) -> bool:
         """Take a slot if one is free."""

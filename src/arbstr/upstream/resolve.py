@@ -60,9 +60,7 @@ class Resolver:
             return task.result()
         if last is not None:
             return last.addresses
-        if task.cancelled():
-            raise ConnectError("dns: the lookup was given up")
-        cause = task.exception()
+        cause = asyncio.CancelledError() if task.cancelled() else task.exception()
         raise ConnectError(f"dns: {_reason(cause)}") from cause
 
     def forget(self, host: str, port: int) -> None:
