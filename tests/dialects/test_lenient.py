@@ -57,3 +57,29 @@ def test_a_mark_keeps_a_surrogates_digits() -> None:
 
     assert marked == b'"<mark>d800 <mark>DFFFx \\ud83d\\ude00 \\\\ud800"'
     assert marked.replace(b"<mark>", b"\\u") == data
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\ud83d\ude00", r"\ud83d\ude00"),
+        (r"\\ud83d\ude00", r"\\ud83d\ufffd"),
+        (r"\\\ud83d\ude00", r"\\\ud83d\ude00"),
+        (r"\\\\ud83d", r"\\\\ud83d"),
+        (r"\\\uDBFF", r"\\\ufffd"),
+        (r"\ud83d\ud83d\ude00\ude00", r"\ufffd\ud83d\ude00\ufffd"),
+        (r"\ud83d\\ude00", r"\ufffd\\ude00"),
+        (r"\ud7ff\ue000\ud80", r"\ud7ff\ue000\ud80"),
+    ],
+)
+def test_backslashes_are_counted(text: str, expected: str) -> None:
+    """An escaped one escapes nothing, and a pair is a character."""
+    assert lenient.replace_lone_surrogates(text.encode()) == expected.encode()
+
+
+def test_a_text_of_surrogates_alone_is_left_as_it_is() -> None:
+    """Looking at millions of them would take seconds."""
+    data = rb"\ud800" * (lenient.MOST_BACKSLASHES + 1)
+
+    assert lenient.replace_lone_surrogates(data) is data
+    assert lenient.read(b'"' + data + b'"') == "\ud800" * (lenient.MOST_BACKSLASHES + 1)

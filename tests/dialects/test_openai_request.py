@@ -170,6 +170,18 @@ def test_deep_nesting_is_refused(where: str, opening: str, closing: str) -> None
     assert refused(("{" + where.format(opening * 100_000)).encode()).status == 400
 
 
+@pytest.mark.parametrize("where", ["{}", '[{{"role": "user", "content": {}}}]', '[{{"role": "user", "x": {}}}]'])
+def test_nesting_at_the_edge_is_a_request_or_a_400(where: str) -> None:
+    """However deep the call stack is where which part is read."""
+    for depth in range(880, 1000):
+        raw = text(messages=where.format("[" * depth + "]" * depth))
+        try:
+            parse_chat(raw)
+        except InvalidRequest as error:
+            message = error.message
+    assert "nested" in message
+
+
 def test_stream_options_nested_nearly_too_deeply_are_no_error_of_ours() -> None:
     """What could just be read can be sent, though the call stack is a little deeper then."""
     accepted = 0

@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
-"""Every escape, so that ``\\\\ud800`` is not taken for one; its group is a surrogate without its other half."""
+MOST_BACKSLASHES = 100_000
+"""Up to which lone surrogates are looked for, because of the time it takes: text with more of them is left as it is."""
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(
+    rb"\\(?<!\\\\)(?:\\\\)*+"  # an odd number of backslashes; from the first on, or many would take quadratic time
+    rb"(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+"""The escape of a surrogate, or of two that are a pair; the group is one without its other half."""
 
 
 def read(data: bytes) -> Any:
@@ -34,22 +36,18 @@ def read(data: bytes) -> Any:
         raise ValueError(str(error)) from error
 
 
-def replace_lone_surrogates(data: bytes, replacement: bytes = rb"\ufffd") -> bytes:
-    """``data`` with ``replacement`` for the escape of each lone surrogate.
-
-    Any other replacement than U+FFFD's escape is a mark to find them by: it stands for ``\\u`` alone, and the four
-    digits stay.
-    """
-    if not _SURROGATE.search(data):
+def replace_lone_surrogates(data: bytes, mark: bytes | None = None) -> bytes:
+    """``data`` with U+FFFD's escape for the escape of each lone surrogate, or with ``mark`` for its ``\\u`` alone."""
+    if (rb"\ud" not in data and rb"\uD" not in data) or data.count(b"\\") > MOST_BACKSLASHES:
         return data
-    keep = replacement != rb"\ufffd"
 
     def replaced(match: re.Match[bytes]) -> bytes:
         if not match[1]:
             return match[0]
-        return replacement + match[1][1:] if keep else replacement
+        before = match[0][: match.start(1) - match.start() - 1]
+        return before + (rb"\ufffd" if mark is None else mark + match[1][1:])
 
-    return _ESCAPE.sub(replaced, data)
+    return _SURROGATE.sub(replaced, data)
 
 
 def read_or_none(data: bytes) -> Any:

@@ -16,7 +16,7 @@ from arbstr.dialects import lenient
 from arbstr.domain.errors import InvalidRequest
 from arbstr.domain.request import ChatRequest
 
-Object = dict[str, msgspec.Raw]
+_Object = dict[str, msgspec.Raw]
 
 MAX_MESSAGES = 50_000
 MAX_VALUES = 1_000_000
@@ -25,16 +25,17 @@ MAX_TOKENS = 2**31 - 1
 MAX_CHOICES = 128
 MAX_MODEL_NAME = 256
 MAX_DIGITS = 4300
-"""Digits at which an integer is refused: no reader of JSON must accept it, Python's own does not accept one more."""
+"""Digits at which a number is refused. With one more, most readers of JSON written in Python fail."""
 IMAGE_BYTES = 4096
 """What an image counts for as input text, whatever its bytes: about 1,000 tokens, as vendors charge for a large one."""
 
 _decode = msgspec.json.Decoder().decode
-_decode_object = msgspec.json.Decoder(Object).decode
-_decode_objects = msgspec.json.Decoder(list[Object]).decode
+_decode_object = msgspec.json.Decoder(_Object).decode
+_decode_objects = msgspec.json.Decoder(list[_Object]).decode
 _encode = msgspec.json.Encoder().encode
 
 _LARGE = 64 * 1024
+_TOO_DEEP = "The body is nested too deeply."
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _STRIDE = MAX_DIGITS // 10
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\d+', re.DOTALL)
@@ -48,40 +49,52 @@ def parse_chat(body: bytes) -> ChatRequest:
 
     ``null`` in a field that is read counts as absent.
     """
-    marker = b""
     try:
         whole, fields = _read(body)
     except InvalidRequest:
-        readable = lenient.replace_lone_surrogates(body)
-        if readable == body:
-            raise
-        # Lone surrogates are no text, but callers' strings have them: they are read as U+FFFD, and sent as they came.
-        marker = hashlib.sha256(body).hexdigest().encode()  # which the body does not have in it
-        whole, _ = _read(readable)
-        _, fields = _read(lenient.replace_lone_surrogates(body, marker))
+        return _parse_with_lone_surrogates(body)
+    return _request(whole, fields, size=len(body))
+
+
+def _parse_with_lone_surrogates(body: bytes) -> ChatRequest:
+    """They are no text, but callers' strings have them: they are read as U+FFFD, and sent as they came.
+
+    Only to be called while the error is handled that such a body raises: where there are none, it is raised again.
+    """
+    readable = lenient.replace_lone_surrogates(body)
+    if readable == body:
+        raise  # noqa: PLE0704
+    mark = hashlib.blake2b(body, digest_size=8).hexdigest()  # a word that is not in the body
+    whole, _ = _read(readable)
+    _, fields = _read(lenient.replace_lone_surrogates(body, mark.encode()))
+    if mark in "".join(fields):
+        raise InvalidRequest("The name of a field has a surrogate without its other half.")
+    request = _request(whole, fields, size=len(body))
+    sent = {key: msgspec.Raw(bytes(value).replace(mark.encode(), b"\\u")) for key, value in request.fields.items()}
+    return msgspec.structs.replace(request, fields=sent)
+
+
+def _request(whole: dict[str, Any], fields: _Object, *, size: int) -> ChatRequest:
+    """The request of a body of ``size`` bytes: ``whole`` is what is read, ``fields`` what is sent."""
     model = _model(whole.get("model"))
     stream = _boolean(whole.get("stream"), "stream")
     options = whole.get("stream_options")
     if options is not None and type(options) is not dict:
         raise _wrong("stream_options", options, "an object")
-    messages, size, last_user_text = _messages(fields.get("messages", _NULL), whole.get("messages"))
-    fields["messages"] = messages
-    if marker:
-        if marker.decode() in "".join(fields):
-            raise InvalidRequest("The name of a field has a surrogate without its other half.")
-        fields = {key: msgspec.Raw(bytes(value).replace(marker, b"\\u")) for key, value in fields.items()}
-    if len(body) > _LARGE:  # let go of it: an answer can take minutes
-        fields = {key: value.copy() for key, value in fields.items()}
-    for key in ("tools", "functions", "response_format"):
-        if key in fields:
-            size += len(memoryview(fields[key]))
     limit = _integer(whole.get("max_tokens"), "max_tokens", MAX_TOKENS)
     wider = _integer(whole.get("max_completion_tokens"), "max_completion_tokens", MAX_TOKENS)
+    messages, input_bytes, last_user_text = _messages(fields.get("messages", _NULL), whole.get("messages"))
+    fields["messages"] = messages
+    for key in ("tools", "functions", "response_format"):
+        if key in fields:
+            input_bytes += len(memoryview(fields[key]))
+    if size > _LARGE:  # the body is let go of: an answer can take minutes
+        fields = {key: value.copy() for key, value in fields.items()}
     return ChatRequest(
         model=model,
         stream=stream,
         fields=fields,
-        input_bytes=size,
+        input_bytes=input_bytes,
         last_user_text=last_user_text,
         max_tokens=limit if wider is None else wider,
         n=_integer(whole.get("n"), "n", MAX_CHOICES) or 1,
@@ -104,7 +117,7 @@ def encode_chat(request: ChatRequest, *, model: str, stream_options: bool = True
     return _encode(fields)
 
 
-def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | Object:
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | _Object:
     if options is None or options == _NULL:
         return _INCLUDE_USAGE
     try:
@@ -113,7 +126,7 @@ def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw | Object:
         return _INCLUDE_USAGE
 
 
-def _read(body: bytes) -> tuple[dict[str, Any], Object]:
+def _read(body: bytes) -> tuple[dict[str, Any], _Object]:
     """The body twice: decoded to the last value, which is what checks it, and as the bytes of its fields."""
     if len(body) > MAX_VALUES and sum(body.count(byte) for byte in b"[{,") > MAX_VALUES:
         raise InvalidRequest(f"The body has more than {MAX_VALUES:,} values.")
@@ -125,7 +138,7 @@ def _read(body: bytes) -> tuple[dict[str, Any], Object]:
             _refuse_long_integers(body)
         return whole, _decode_object(body)
     except RecursionError:
-        raise InvalidRequest("The body is nested too deeply.") from None
+        raise InvalidRequest(_TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not valid UTF-8.") from error
     except msgspec.ValidationError as error:
@@ -172,7 +185,7 @@ def _messages(raw: msgspec.Raw, messages: object) -> tuple[msgspec.Raw, int, str
     return msgspec.Raw(_encode(objects)), size, _text(last_user)
 
 
-def _parts(raw: msgspec.Raw, parts: list[Any], param: str) -> tuple[list[Object], int]:
+def _parts(raw: msgspec.Raw, parts: list[Any], param: str) -> tuple[list[_Object], int]:
     """Content parts without duplicate keys, and the bytes that they count for."""
     objects = _objects(raw, parts, param)
     size = 0
@@ -190,6 +203,8 @@ def _parts(raw: msgspec.Raw, parts: list[Any], param: str) -> tuple[list[Object]
 def _objects(raw: msgspec.Raw, values: list[Any], param: str) -> list[Any]:
     try:
         return _decode_objects(raw)
+    except RecursionError:  # the call stack is deeper here than where the body was read
+        raise InvalidRequest(_TOO_DEEP) from None
     except msgspec.ValidationError:
         index = next(index for index, value in enumerate(values) if type(value) is not dict)
         raise _wrong(f"{param}[{index}]", values[index], "an object") from None
