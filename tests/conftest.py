@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
+from hypothesis import settings
+
+settings.register_profile("arbstr", deadline=None)  # no test of ours judges time
+settings.load_profile("arbstr")
 
 
 def pytest_asyncio_loop_factories(

@@ -31,6 +31,9 @@ COMPLETE_LIMIT = 16 * 1024 * 1024
 """Bytes of a stream held under ``commit = "complete"``; a longer one is given to the caller from there on."""
 
 
+_CAN_SERVE = frozenset({Standing.READY, Standing.PROBE})
+
+
 class Answer:
     """An upstream at its commit point, as an async context manager: leaving it frees the connection and the permit."""
 
@@ -113,15 +116,14 @@ class Attempts:
         circuit = self.state.circuits[candidate.deployment.provider]
         failure: UpstreamFailure | None = None
         for nth in range(settings.max_attempts):
-            alone = not any(self._can_serve(other) for other in others)
             if failure is not None:
-                wait = self._pause(failure, nth, exchange, alone=alone)
+                wait = self._pause(failure, nth, exchange, alone=self._alone(others))
                 now = self.clock.monotonic()
                 if wait is None or not circuit.breaker.admits(now) or not circuit.budget.try_retry(now):
                     return failure
                 await self.clock.sleep(wait)
             try:
-                permit = await self._admission(candidate.deployment, exchange, alone=alone)
+                permit = await self._admission(candidate.deployment, others, exchange)
                 if permit is None:
                     return failure
                 if nth == 0:
@@ -131,8 +133,9 @@ class Attempts:
                 failure = error
         return failure
 
-    def _can_serve(self, candidate: Candidate) -> bool:
-        return self.state.standing(candidate.deployment) in (Standing.READY, Standing.PROBE)
+    def _alone(self, others: Sequence[Candidate]) -> bool:
+        """Nobody else can serve at this moment."""
+        return all(self.state.standing(other.deployment) not in _CAN_SERVE for other in others)
 
     def _pause(self, failure: UpstreamFailure, nth: int, exchange: Exchange, *, alone: bool) -> float | None:
         """Seconds before the same provider is tried again, or None: not again."""
@@ -151,20 +154,23 @@ class Attempts:
             return None
         return wait
 
-    async def _admission(self, deployment: Deployment, exchange: Exchange, *, alone: bool) -> Permit | None:
+    async def _admission(
+        self, deployment: Deployment, others: Sequence[Candidate], exchange: Exchange
+    ) -> Permit | None:
         """The circuit's permit, or None. Where nobody else can serve, a probe's verdict or a cooldown is waited for.
 
         Raises the failure that parked the account where its end does not fit the deadline.
         """
         circuit = self.state.circuits[deployment.provider]
-        patience = self.clock.monotonic() + deployment.timeouts.first_token
+        now = self.clock.monotonic()
+        patience = now + deployment.timeouts.first_token
         while True:
-            now = self.clock.monotonic()
             standing = self.state.standing(deployment)
-            if standing in (Standing.READY, Standing.PROBE) or (standing is Standing.MODEL_OUT and alone):
-                return circuit.acquire(now, lease=deployment.timeouts.first_token + deployment.timeouts.connect)
-            if not alone:
+            at_once = standing is Standing.READY or standing is Standing.PROBE
+            if not at_once and not self._alone(others):
                 return None
+            if at_once or standing is Standing.MODEL_OUT:
+                return circuit.acquire(now, lease=deployment.timeouts.first_token + deployment.timeouts.connect)
             if standing is Standing.PROBING and now < patience:
                 await circuit.verdict(min(patience, exchange.deadline) - now)
             elif standing is Standing.COOLING:
@@ -175,6 +181,7 @@ class Attempts:
                     await self.clock.sleep(parked.until - now)
             else:
                 return None
+            now = self.clock.monotonic()
 
     async def _attempt(
         self, deployment: Deployment, permit: Permit, request: ChatRequest, exchange: Exchange

@@ -4,69 +4,61 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from arbstr.domain.errors import CallerLeft, GatewayError
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import Commit, Deployment, Plan, Snapshot
+from arbstr.domain.routing import Commit, Deployment, Plan, Snapshot, StreamMetadata
 from arbstr.domain.usage import Usage
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """Mutable, and owned by the task that handles the request; settled once, at its end."""
 
-    __slots__ = (
-        "answered_by",
-        "attempt_started",
-        "attempts",
-        "commit",
-        "committed_at",
-        "complete",
-        "content_bytes",
-        "deadline",
-        "error",
-        "interruption",
-        "malformed",
-        "metadata",
-        "plan",
-        "policy",
-        "received_at",
-        "request",
-        "request_id",
-        "snapshot",
-        "started",
-        "task",
-        "usage",
-    )
+    request_id: str
+    snapshot: Snapshot
+    started: float
+    """Monotonic instant of receipt."""
+    received_at: float
+    """Seconds since the epoch."""
+    deadline: float
+    """Monotonic instant at which everything ends."""
+    task: asyncio.Task[object] | None
+    """Who handles the request; None once it is over."""
+    metadata: StreamMetadata
+    commit: Commit = Commit.FIRST_CONTENT
+    request: ChatRequest | None = None
+    policy: str | None = None
+    plan: Plan | None = None
+    attempts: list[AttemptRecord] = []
+    """Attempts that are over; the one that serves is added when the exchange is settled."""
+    answered_by: Deployment | None = None
+    attempt_started: tuple[float, float] = (0.0, 0.0)
+    """When the attempt that serves began: monotonic, and seconds since the epoch."""
+    committed_at: float | None = None
+    """Monotonic instant of the commit point."""
+    complete: bool = False
+    """The caller has had the whole answer: whatever happens now changes nothing for it."""
+    usage: Usage | None = None
+    """As the provider reported it."""
+    content_bytes: int = 0
+    malformed: int = 0
+    error: GatewayError | None = None
+    interruption: GatewayError | None = None
 
-    def __init__(self, request_id: str, snapshot: Snapshot, *, now: float, received_at: float) -> None:
-        self.request_id = request_id
-        self.snapshot = snapshot
-        self.started = now
-        """Monotonic instant of receipt."""
-        self.received_at = received_at
-        """Seconds since the epoch."""
-        self.deadline = now + snapshot.request_timeout
-        self.task: asyncio.Task[object] | None = asyncio.current_task()
-        self.request: ChatRequest | None = None
-        self.commit = Commit.FIRST_CONTENT
-        self.metadata = snapshot.stream_metadata
-        self.policy: str | None = None
-        self.plan: Plan | None = None
-        self.attempts: list[AttemptRecord] = []
-        """Attempts that are over; the one that serves is added when the exchange is settled."""
-        self.answered_by: Deployment | None = None
-        self.attempt_started = (now, received_at)
-        """When the attempt that serves began: monotonic, and seconds since the epoch."""
-        self.committed_at: float | None = None
-        """Monotonic instant of the commit point."""
-        self.complete = False
-        """The caller has had the whole answer: whatever happens now changes nothing for it."""
-        self.usage: Usage | None = None
-        """As the provider reported it."""
-        self.content_bytes = 0
-        self.malformed = 0
-        self.error: GatewayError | None = None
-        self.interruption: GatewayError | None = None
+    @classmethod
+    def begin(cls, request_id: str, snapshot: Snapshot, *, now: float, received_at: float) -> Exchange:
+        """An exchange of the current task."""
+        return cls(
+            request_id,
+            snapshot,
+            now,
+            received_at,
+            now + snapshot.request_timeout,
+            asyncio.current_task(),
+            snapshot.stream_metadata,
+        )
 
     def interrupt(self, reason: GatewayError) -> None:
         """Stop the request where it stands, for ``reason``. The first reason holds."""

@@ -50,7 +50,7 @@ class Pipeline:
 
     async def handle(self, caller: Caller) -> None:
         """One request, from its first byte to its record. Raises nothing but a cancellation that is not its own."""
-        exchange = Exchange(
+        exchange = Exchange.begin(
             caller.request_id, self.snapshot, now=self._clock.monotonic(), received_at=self._clock.time()
         )
         self.state.in_flight.add(exchange)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from arbstr.dialects.envelopes import error_envelope, error_event
 from arbstr.dialects.metadata import metadata_comment, metadata_event
@@ -124,6 +125,7 @@ def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+@lru_cache(maxsize=4096)
 def _header_text(text: str) -> bytes:
     return text.encode("ascii", "backslashreplace")
 

@@ -81,12 +81,13 @@ class LiveState:
 
     def standing(self, deployment: Deployment) -> Standing:
         """How a deployment stands now."""
-        now = self.clock.monotonic()
-        if self._accounts or self._models:
-            parked = self.parked(deployment, now)
-            if parked is not None:
-                return _STANDING_OF[parked.park]
         breaker = self.circuits[deployment.provider].breaker
+        if breaker.closed and not self._accounts and not self._models:
+            return Standing.READY  # nearly always
+        now = self.clock.monotonic()
+        parked = self.parked(deployment, now)
+        if parked is not None:
+            return _STANDING_OF[parked.park]
         state = breaker.state(now)
         if state is CircuitState.CLOSED:
             return Standing.READY

@@ -39,6 +39,11 @@ class Breaker:
         """Consecutive failures: kept while open, 0 after a success."""
         return self._failures
 
+    @property
+    def closed(self) -> bool:
+        """Everybody is admitted, at whatever time."""
+        return self._state is CircuitState.CLOSED
+
     def state(self, now: float) -> CircuitState:
         """The state at ``now``: an open circuit whose time is over is half-open, whether or not anybody asked."""
         if self._state is CircuitState.OPEN and now >= self._opened_at + self.settings.timeout:

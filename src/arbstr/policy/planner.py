@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-import msgspec
-
 from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import MicroSats, sats_text
 from arbstr.domain.request import ChatRequest
@@ -38,10 +36,7 @@ class Standing(enum.Enum):
 _ORDER = {Standing.PROBE: 0, Standing.READY: 1, Standing.PROBING: 2, Standing.COOLING: 3, Standing.MODEL_OUT: 4}
 """Who stands otherwise is rejected. Within a place, the strategy's order holds."""
 
-
-class Ranked(msgspec.Struct, frozen=True):
-    deployment: Deployment
-    cost: MicroSats
+_READY = _ORDER[Standing.READY]
 
 
 def plan(
@@ -62,28 +57,31 @@ def plan(
         raise ModelNotFound(f"no route and no provider lists the model {request.model!r}", param="model")
     allowed, rejected = allow(route, rule, request.model)
     strategy = rule.strategy if rule is not None and rule.strategy is not None else route.strategy
-    ranked = rank(allowed, strategy, *expected_tokens(request, mean_output(request.model)))
-    candidates: list[tuple[int, Candidate]] = []
-    for entry in ranked:
-        stands = standing(entry.deployment)
-        place = _ORDER.get(stands)
+    by_cost = strategy is Strategy.CHEAPEST
+    input_tokens, output_tokens = expected_tokens(request, mean_output(request.model))
+    entries: list[tuple[int, int, str, str, MicroSats, Deployment, Standing]] = []
+    for position, each in enumerate(allowed):
+        stands = standing(each)
+        place = _READY if stands is Standing.READY else _ORDER.get(stands)  # an enum's hash is slow
         if place is None:
-            rejected.append(Rejection(entry.deployment, stands.value))
-        else:
-            reason = strategy.value if stands is Standing.READY else stands.value
-            candidates.append((place, Candidate(entry.deployment, entry.cost, reason)))
-    candidates.sort(key=_place)
+            rejected.append(Rejection(each, stands.value))
+            continue
+        cost = each.rates.cost(input_tokens, output_tokens)
+        # Ties go by name, and no two deployments of a route have both names in common.
+        entries.append((place, cost if by_cost else position, each.provider, each.model, cost, each, stands))
+    entries.sort()
     return Plan(
         route=route,
         strategy=strategy,
         policy=rule.name if rule is not None else None,
-        candidates=tuple([candidate for _, candidate in candidates]),
+        candidates=tuple([_candidate(entry, strategy) for entry in entries]),
         rejected=tuple(rejected),
     )
 
 
-def _place(entry: tuple[int, Candidate]) -> int:
-    return entry[0]
+def _candidate(entry: tuple[int, int, str, str, MicroSats, Deployment, Standing], strategy: Strategy) -> Candidate:
+    *_, cost, deployment, stands = entry
+    return Candidate(deployment, cost, strategy.value if stands is Standing.READY else stands.value)
 
 
 def choose_rule(rules: Sequence[PolicyRule], name: str | None, request: ChatRequest) -> PolicyRule | None:
@@ -132,15 +130,3 @@ def allow(route: Route, rule: PolicyRule | None, model: str) -> tuple[Sequence[D
             " output tokens"
         )
     return kept, rejected
-
-
-def rank(deployments: Sequence[Deployment], strategy: Strategy, input_tokens: int, output_tokens: int) -> list[Ranked]:
-    """Deployments with the expected cost of this request, ordered by ``strategy``; ties go by name."""
-    ranked = [Ranked(each, each.rates.cost(input_tokens, output_tokens)) for each in deployments]
-    if strategy is Strategy.CHEAPEST and len(ranked) > 1:
-        ranked.sort(key=_by_cost)
-    return ranked
-
-
-def _by_cost(entry: Ranked) -> tuple[int, str, str]:
-    return entry.cost, entry.deployment.provider, entry.deployment.model
