@@ -275,6 +275,20 @@ async def test_usage_on_every_chunk_is_cumulative_and_relayed_as_it_is() -> None
     assert (rig.row.input_tokens, rig.row.output_tokens) == (10, 3)
 
 
+async def test_usage_beside_an_empty_delta_is_kept_from_who_did_not_ask() -> None:
+    """LiteLLM's form of the usage chunk."""
+    rig = Rig()
+    late = b'data: {"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":10,"completion_tokens":3}}\n\n'
+    rig.script(CHEAP, [ROLE, text("Hi"), STOP, late, DONE], [ROLE, text("Hi"), STOP, late, DONE])
+
+    silent = await rig.ask(stream=True)
+    asked = await rig.ask(stream=True, stream_options={"include_usage": True})
+
+    assert b"usage" not in silent.received
+    assert b'"cost_sats":' in asked.received
+    assert [row.output_tokens for row in rig.sink.requests] == [3, 3]
+
+
 async def test_without_usage_the_output_is_estimated_from_what_was_said() -> None:
     """Four bytes a token."""
     rig = Rig()

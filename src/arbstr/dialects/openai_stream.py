@@ -20,6 +20,7 @@ from arbstr.domain.events import Frame
 class _Message(msgspec.Struct, gc=False):
     """A delta or a message: the fields by which something is generated. Their types are checked where they are used."""
 
+    role: Any = None
     content: Any = None
     tool_calls: Any = None
     reasoning: Any = None
@@ -115,7 +116,9 @@ def read_event(event: Event) -> Frame:
             return Frame(event.raw, data, failure=error_in_answer(data))
         return Frame(event.raw, data, usage=usage, usage_only=type(answer.usage) is dict)
     content, size, finish = _generated(choices)
-    return Frame(event.raw, data, content, size, finish, usage)
+    # Some send their usage beside an empty delta.
+    only = usage is not None and not content and not any(each.delta is not None and each.delta.role for each in choices)
+    return Frame(event.raw, data, content, size, finish, usage, only)
 
 
 def parse_whole(body: bytes) -> Frame:

@@ -54,10 +54,11 @@ class Transcript:
             self.finished = True
         if frame.done:
             self.done = True
+        if frame.usage_only and not self._wants_usage:
+            exchange.usage = merge_usage(exchange.usage, frame.usage)
+            return b""
         if frame.usage is not None:
             usage = exchange.usage = merge_usage(exchange.usage, frame.usage) or frame.usage
             if self._wants_usage:
                 return with_cost(frame, sats(cost_of(usage, self._deployment)))
-            if frame.usage_only:
-                return b""
         return frame.raw
