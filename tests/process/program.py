@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,22 +22,50 @@ PATIENCE = 30.0
 """Seconds after which a test is broken rather than slow."""
 
 
+class Output:
+    """What a process prints on one pipe, taken from it at once, so that it never waits for us."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.pipe = pipe
+        self.data = bytearray()
+        self._ignored = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        while not self._ignored:
+            if poll.poll(50):
+                data = os.read(self.pipe.fileno(), 65536)
+                if not data:
+                    break
+                self.data += data
+
+    def ignore(self, *, close: bool) -> None:
+        """Read no more; with ``close``, so that the process can notice."""
+        self._ignored = True
+        self._thread.join()
+        if close:
+            self.pipe.close()
+
+    def finish(self) -> None:
+        """Take what is still in the pipe of a process that has ended."""
+        self._thread.join()
+        self.pipe.close()
+
+
 class Program:
-    """One run of a command. What it prints is taken from it at once, so that it never waits for us."""
+    """One run of a command."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
         self.process = process
-        self.stdout = bytearray()
-        self.stderr = bytearray()
+        self.stdout = Output(process.stdout)
+        self.stderr = Output(process.stderr)
         self.url = ""
         """Where it listens, once it has said so."""
-        self._readers = [
-            threading.Thread(target=_copy, args=(pipe, buffer), daemon=True)
-            for pipe, buffer in ((process.stdout, self.stdout), (process.stderr, self.stderr))
-            if pipe is not None
-        ]
-        for reader in self._readers:
-            reader.start()
 
     @property
     def port(self) -> int:
@@ -45,7 +74,7 @@ class Program:
     @property
     def lines(self) -> list[dict[str, Any]]:
         """The log so far: everything on stdout, each line a JSON object."""
-        whole, _, _ = bytes(self.stdout).rpartition(b"\n")
+        whole, _, _ = bytes(self.stdout.data).rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     @property
@@ -55,12 +84,12 @@ class Program:
     @property
     def errors(self) -> str:
         """What stands on stderr."""
-        return self.stderr.decode()
+        return self.stderr.data.decode()
 
     async def said(self, event: str) -> dict[str, Any]:
         """The first line of the log with this event, once it is there."""
         await until(lambda: event in self.events or self.process.poll() is not None)
-        assert event in self.events, f"exit code {self.process.returncode}:\n{self.errors}{self.stdout.decode()}"
+        assert event in self.events, f"exit code {self.process.returncode}:\n{self.errors}{self.stdout.data.decode()}"
         return next(line for line in self.lines if line["event"] == event)
 
     def send(self, number: signal.Signals) -> None:
@@ -69,8 +98,8 @@ class Program:
     async def ended(self) -> int:
         """The exit code, once there is one; negative for the signal that killed it. All that it printed is here."""
         await until(lambda: self.process.poll() is not None)
-        for reader in self._readers:
-            reader.join(PATIENCE)
+        self.stdout.finish()
+        self.stderr.finish()
         code = self.process.returncode
         assert isinstance(code, int)
         return code
@@ -79,12 +108,6 @@ class Program:
         """The exit code after a signal."""
         self.send(number)
         return await self.ended()
-
-
-def _copy(pipe: IO[bytes], buffer: bytearray) -> None:
-    with pipe:
-        while data := os.read(pipe.fileno(), 65536):
-            buffer += data
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -100,14 +123,13 @@ async def running(
     folder: Path,
     environ: Mapping[str, str] | None = None,
     limits: str = "",
-    stdout: int | None = None,
     module: str = "arbstr",
     measured: bool = True,
 ) -> AsyncIterator[Program]:
     """``python -m arbstr …`` in ``folder``, killed at the end of the block if it still runs.
 
-    ``limits`` are shell commands that come first, as in ``ulimit -n 64``. ``stdout`` is a descriptor to print to
-    instead. ``measured``: coverage is measured, where it is in the tests; it costs time and memory.
+    ``limits`` are shell commands that come first, as in ``ulimit -n 64``. ``measured``: coverage is measured, where it
+    is in the tests; it costs time and memory.
     """
     command = [sys.executable, "-m", module, *arguments]
     if limits:
@@ -117,7 +139,7 @@ async def running(
         cwd=folder,
         env=environment(environ, measured=measured),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if stdout is None else stdout,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
@@ -142,7 +164,7 @@ async def run(*arguments: str, folder: Path, **how: Any) -> tuple[int, str, str]
     """Run a command to its end: exit code, stdout, stderr."""
     async with running(*arguments, folder=folder, **how) as program:
         code = await program.ended()
-        return code, program.stdout.decode(), program.errors
+        return code, program.stdout.data.decode(), program.errors
 
 
 def environment(more: Mapping[str, str] | None, *, measured: bool) -> dict[str, str]:
