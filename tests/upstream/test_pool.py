@@ -521,6 +521,31 @@ async def test_a_connection_does_not_carry_the_context_of_whoever_opened_it() ->
     assert alive is None
 
 
+async def test_a_closed_connection_is_freed_without_the_garbage_collector() -> None:
+    """Servers that close after every answer must not make the memory depend on when garbage is collected."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(b"ok", b"connection: close")
+
+    async with serve(script) as server:
+        pool = Pool()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await fetch(pool, server)
+            await server.nobody()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            left = sum(isinstance(thing, Connection) for thing in gc.get_objects())
+        finally:
+            gc.enable()
+        await pool.aclose()
+
+    assert left == 0
+
+
 async def test_origins_that_are_not_used_any_more_are_forgotten() -> None:
     """A thousand reloads with new origins leave a pool as small as before."""
     now = 1000.0

@@ -228,6 +228,7 @@ class Connection(asyncio.Protocol):
         else:
             self._on_idle_loss(self)
         self._transport = None
+        del self._parser  # it holds our methods: without this, closed connections pile up until garbage is collected
         self._wake()
 
     def pause_writing(self) -> None:
