@@ -51,7 +51,7 @@ class HttpCaller:
 
     async def request(self, max_body: int) -> ChatRequest:
         content_type = self._headers.get(b"content-type")
-        if content_type is not None and not _is_json(content_type):
+        if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
             shown = content_type[:80].decode("latin-1")
             raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
         body = await self._body(max_body)
@@ -65,29 +65,18 @@ class HttpCaller:
         if int(length) > max_body:
             raise _too_large(max_body)
         encoding = self._headers.get(b"content-encoding", b"identity").strip().lower()
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise CallerLeft("the caller left before its request was complete")
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            body = await self._rest(body, max_body)
-        if len(body) > max_body:
-            raise _too_large(max_body)
-        return body if encoding == b"identity" else _decoded(body, encoding, max_body)
-
-    async def _rest(self, first: bytes, max_body: int) -> bytes:
-        parts, size, more = [first], len(first), True
+        parts, size, more = [], 0, True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise CallerLeft("the caller left before its request was complete")
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
             if size > max_body:
                 raise _too_large(max_body)
             more = message.get("more_body", False)
-        return b"".join(parts)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return body if encoding == b"identity" else _decoded(body, encoding, max_body)
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Our own server tells of a departure by a callback; on others a task waits for it, once the body is read."""

@@ -16,7 +16,6 @@ from arbstr.dialects.openai import (
     parse_whole,
     whole_to_stream,
 )
-from arbstr.dialects.sse import EventTooLarge
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
@@ -161,21 +160,24 @@ class WholeAnswer:
             return ()
         try:
             body = await response.read_all(until, limit=ANSWER_LIMIT)
-            streamed = response.content_type == "text/event-stream" or looks_like_sse(body[:64])
-            return (_collected(body) if streamed else parse_whole(body),)
+            if response.headers.get(b"content-type") != b"application/json" and _streamed(response, body):
+                return (_collected(body),)
+            return (parse_whole(body),)
         except TransportError as error:
             raise failure_of(error) from error
         except UpstreamFailure as failure:
             raise redacted(failure, self._redact) from failure
 
 
+def _streamed(response: Response, body: bytes) -> bool:
+    """Whether a stream came where a whole answer was asked for."""
+    return response.content_type == "text/event-stream" or looks_like_sse(body[:64])
+
+
 def _collected(body: bytes) -> Frame:
     """A stream that answered a request for a whole answer, as a whole answer."""
     collector = StreamCollector()
-    try:
-        collector.feed(body)
-    except EventTooLarge as error:
-        raise UpstreamFailure(FailureKind.UNREADABLE, str(error)) from error
+    collector.feed(body)
     return collector.finish()
 
 
@@ -202,8 +204,6 @@ class StreamAnswer:
             return ()
         except TransportError as error:
             raise failure_of(error) from error
-        except EventTooLarge as error:
-            raise UpstreamFailure(FailureKind.UNREADABLE, str(error)) from error
         except UpstreamFailure as failure:
             raise redacted(failure, self._redact) from failure
 
