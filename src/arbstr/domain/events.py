@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from arbstr.domain.answer import Event
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.usage import Usage
 
@@ -32,5 +33,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The provider reported an error inside a 200."""
     malformed: bool = False
     """Could not be read: counted, and not relayed."""
+    events: tuple[Event, ...] = ()
+    """What the frame says, in no vendor's words; only made where caller and provider speak different dialects."""
     comment: bool = False
     """An SSE comment or an event without data: a sign of life, and nothing more."""

@@ -8,14 +8,16 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Token counts of one answer, never negative.
 
-    ``cached_input_tokens`` are part of ``input_tokens`` and ``reasoning_tokens`` part of ``output_tokens``, as OpenAI
-    counts them; a dialect that counts them outside adds them in when it reads them.
+    ``cached_input_tokens`` (read from a cache) and ``cache_write_tokens`` are part of ``input_tokens``, and
+    ``reasoning_tokens`` part of ``output_tokens``, as OpenAI counts them; a dialect that counts them outside adds them
+    in when it reads them, and takes them out when it writes them.
     """
 
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
     estimated: bool = False
     """True where the provider gave no usable numbers and these are this gateway's estimate."""
 
