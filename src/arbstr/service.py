@@ -28,6 +28,7 @@ from arbstr.store.sqlite import SqliteLog
 from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
+from arbstr.upstream.dial import default_tls
 from arbstr.upstream.pool import Pool
 
 UNREADY_GRACE = 0.5
@@ -83,7 +84,8 @@ class Service:
         self.logging.bridge.install()
         self.log = self.logging.log
         self.state = LiveState(clock=self.clock, log=self.log)
-        self.pool = Pool()
+        tls = any(spec.base_url.startswith("https:") for spec in compiled.providers)
+        self.pool = Pool(tls=default_tls() if tls else None)  # here, as reading the authorities blocks
         self.providers = registry.build(compiled.providers, self.pool, self.redact)
         self._stack = contextlib.AsyncExitStack()
         self._server: EdgeServer | None = None
