@@ -23,9 +23,7 @@ setup: ## set up what the checks and tests need
 	@bash scripts/setup.sh dev
 
 test: lint ## all checks and tests
-	@rm -f .coverage .coverage.*
 	$(PY) -m coverage run -m pytest $(ARGS)
-	@$(PY) -m coverage combine --quiet
 ifeq ($(COVERAGE_GATE),1)
 	$(PY) -m coverage report --fail-under=$(COVERAGE_MIN)
 	$(PY) -m coverage report --include='src/arbstr/policy/*' --fail-under=100
