@@ -39,7 +39,7 @@ def shown(frame: Frame) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in frame.__struct_fields__:
         value = getattr(frame, name)
-        if name in ("raw", "data") or value in (None, False, 0):
+        if name in ("raw", "data") or value in (None, False, 0, ()):
             continue
         if isinstance(value, UpstreamFailure):
             value = failure_shown(value)

@@ -17,9 +17,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
-    cache_write_tokens: int = 0
     estimated: bool = False
     """True where the provider gave no usable numbers and these are this gateway's estimate."""
+    cache_write_tokens: int = 0
 
 
 BYTES_PER_TOKEN = 4
