@@ -52,7 +52,7 @@ compat: setup ## run the gateway in front of a provider that was not written her
 	@bash tests/compat/run.sh $(ARGS)
 
 soak: setup ## 50,000 requests, and what they leave in memory
-	@$(PY) tests/soak.py $(ARGS)
+	@$(PY) -m tests.soak $(ARGS)
 
 lock: ## renew the locked requirements (ARGS='--upgrade-package NAME' for one)
 	@bash scripts/setup.sh lock

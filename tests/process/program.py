@@ -177,11 +177,11 @@ def environment(more: Mapping[str, str] | None, *, measured: bool) -> dict[str, 
 
 
 async def metrics(http: aiohttp.ClientSession, url: str) -> dict[str, float]:
-    """``/metrics``: the value of each sample that has no labels."""
+    """``/metrics``: the value of each sample, by its name and labels as they are printed."""
     async with http.get(f"{url}/metrics") as response:
         text = await response.text()
-    samples = (line.split(" ") for line in text.splitlines() if not line.startswith("#") and "{" not in line)
-    return {name: float(value) for name, value, *_ in samples}
+    samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
 
 
 def texts(folders: Sequence[Path]) -> dict[Path, bytes]:
