@@ -8,11 +8,15 @@ came to a loopback address under a foreign name (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from arbstr.domain.errors import ForeignOrigin
+
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::\d*)?", re.IGNORECASE)
+"""A name or an address, and a port: what readers of URLs would make of anything more differs from one to the next."""
 
 
 def check(headers: Mapping[bytes, bytes], server: str | None) -> None:
@@ -43,11 +47,11 @@ def _is_loopback(address: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_loopback(host: bytes) -> bool:
-    """Whether a Host header is a name of this machine that no stranger's DNS can give out."""
-    try:
-        name = urlsplit(f"//{host.decode('ascii')}").hostname or ""
-    except ValueError:
+    """Whether a Host header is a name of this machine that no stranger's DNS can give out, and nothing but a name."""
+    found = _HOST.fullmatch(host)
+    if found is None:
         return False
+    name = found[1].decode().strip("[]").lower()
     return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
 
 
