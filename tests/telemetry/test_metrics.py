@@ -157,17 +157,43 @@ def test_attempts_are_counted_by_their_outcome() -> None:
     assert value(it, name, provider="alpha", outcome="timeout") == 1
     assert value(it, name, provider="alpha", outcome="other") == 1
     assert value(it, name, provider="alpha", outcome="abandoned") == 1
-    assert value(it, "arbstr_retries_total", provider="alpha") == 2
+
+
+def test_a_retry_is_a_try_after_the_first() -> None:
+    """By whom it was tried with, however it ended; a request that failed at its first try was not retried."""
+    it = metrics()
+    failed = attempt(error="server_error: busy", status=503)
+
+    it.request(request(attempts=(failed,), success=False, status=502))
+    it.request(request(attempts=(failed, failed, attempt("beta"))))
+    it.request(request(attempts=(attempt(),)))
+    it.request(request(attempts=()))
+
+    assert value(it, "arbstr_retries_total", provider="alpha") == 1
+    assert value(it, "arbstr_retries_total", provider="beta") == 1
+
+
+def test_what_is_refused_before_it_is_a_request_is_counted_by_its_status() -> None:
+    """It has no model and no provider, and is in no other number."""
+    it = metrics()
+
+    for status in (431, 408, 431):
+        it.refused(status)
+
+    assert value(it, "arbstr_refused_total", status="431") == 2
+    assert value(it, "arbstr_refused_total", status="408") == 1
+    assert [name for name, _ in samples(it) if name == "arbstr_requests_total"] == []
 
 
 def test_states_are_asked_for_at_the_scrape() -> None:
-    """Circuits, requests in flight and the two logs are shown as they are now."""
+    """Circuits, who is set aside, requests in flight and the two logs are shown as they are now."""
     circuits = {"alpha": CircuitState.CLOSED, "beta": CircuitState.HALF_OPEN, "gamma": CircuitState.OPEN}
     it = metrics(
         circuits=lambda: circuits,
         in_flight=lambda: 7,
         log_health=lambda: LogHealth(ok=False, queued=3, written=20, dropped=2, error="disk full"),
         log_lines_dropped=lambda: 11,
+        parked=lambda: {"beta": "key", "gamma": "rate_limit"},
     )
 
     before = value(it, "arbstr_circuit_state", provider="alpha")
@@ -177,6 +203,9 @@ def test_states_are_asked_for_at_the_scrape() -> None:
     assert value(it, "arbstr_circuit_state", provider="alpha") == 2
     assert value(it, "arbstr_circuit_state", provider="beta") == 1
     assert value(it, "arbstr_circuit_state", provider="gamma") == 2
+    assert value(it, "arbstr_provider_parked", provider="alpha", reason="key") is None
+    assert value(it, "arbstr_provider_parked", provider="beta", reason="key") == 1
+    assert value(it, "arbstr_provider_parked", provider="gamma", reason="rate_limit") == 1
     assert value(it, "arbstr_in_flight") == 7
     assert value(it, "arbstr_log_rows_queued") == 3
     assert value(it, "arbstr_log_rows_written_total") == 20
@@ -203,9 +232,10 @@ def test_the_exposition_is_prometheus_text() -> None:
 
 def test_every_metric_is_in_the_reference_as_it_is() -> None:
     """docs/reference/metrics.md lists each metric with its type and labels, and no metric that does not exist."""
-    it = metrics()
-    it.request(request(ttft_ms=1.0))
+    it = metrics(parked=lambda: {"alpha": "key"})
+    it.request(request(ttft_ms=1.0, attempts=(attempt(), attempt())))
     it.attempt(attempt(error="timeout: silent", status=None))
+    it.refused(400)
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", REFERENCE.read_text(), re.MULTILINE)
     documented = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 

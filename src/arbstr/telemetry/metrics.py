@@ -66,8 +66,9 @@ class Metrics:
 
     No metric objects on the way of a request: recording one costs 1 to 2 µs. What is a state rather than a sum is
     asked for at the scrape: ``circuits`` gives each provider's circuit, ``in_flight`` the requests being served,
-    ``log_health`` the request log's writer, ``log_lines_dropped`` the lines that stdout did not take. ``models`` gives
-    the models that are configured now.
+    ``log_health`` the request log's writer, ``log_lines_dropped`` the lines that stdout did not take, ``parked`` the
+    providers that are set aside now, with the reason: ``key`` (it is out of use) or ``rate_limit`` (the account cools
+    down). ``models`` gives the models that are configured now.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Metrics:
         in_flight: Callable[[], int],
         log_health: Callable[[], LogHealth],
         log_lines_dropped: Callable[[], int],
+        parked: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._version = version
         self._models = models
@@ -86,12 +88,14 @@ class Metrics:
         self._in_flight = in_flight
         self._log_health = log_health
         self._log_lines_dropped = log_lines_dropped
+        self._parked = parked
         self._requests: defaultdict[tuple[str, str, int, bool], int] = defaultdict(int)
         self._accounts: defaultdict[tuple[str, str], _Account] = defaultdict(_Account)
         self._durations: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(DURATION_BUCKETS))
         self._first_tokens: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(FIRST_TOKEN_BUCKETS))
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._failed_attempts: defaultdict[str, int] = defaultdict(int)
+        self._retries: defaultdict[str, int] = defaultdict(int)
+        self._refused: defaultdict[int, int] = defaultdict(int)
         self._malformed_events = 0
         self._unpriced_requests = 0
         self._registry = CollectorRegistry()
@@ -104,7 +108,6 @@ class Metrics:
             return
         kind = record.error.partition(":")[0]
         self._attempts[record.provider, kind if kind in _OUTCOMES else OTHER] += 1
-        self._failed_attempts[record.provider] += 1
 
     def request(self, record: RequestRecord) -> None:
         provider = record.provider or ""
@@ -117,7 +120,13 @@ class Metrics:
             self._first_tokens[provider].observe(record.ttft_ms / 1000)
         if provider:
             self._charge(self._accounts[provider, model], record)
+        for again in record.attempts[1:]:
+            self._retries[again.provider] += 1
         self._malformed_events += record.malformed_events
+
+    def refused(self, status: int) -> None:
+        """The HTTP layer answered ``status`` by itself, as a rule to what did not become a request."""
+        self._refused[status] += 1
 
     def _charge(self, account: _Account, record: RequestRecord) -> None:
         account.input += record.input_tokens or 0
@@ -147,6 +156,10 @@ class Metrics:
         for (model, provider, status, streaming), count in self._requests.items():
             requests.add_metric([model, provider, str(status), "true" if streaming else "false"], count)
         yield requests
+        refused = CounterMetricFamily("arbstr_refused", "Answered by the HTTP layer itself.", labels=["status"])
+        for code, count in self._refused.items():
+            refused.add_metric([str(code)], count)
+        yield refused
         for name, text, histograms in (
             ("arbstr_request_duration_seconds", "From receipt to the last byte.", self._durations),
             ("arbstr_time_to_first_token_seconds", "From receipt to the first content.", self._first_tokens),
@@ -179,16 +192,22 @@ class Metrics:
         for (provider, outcome), count in self._attempts.items():
             attempts.add_metric([provider, outcome], count)
         yield attempts
-        failed = CounterMetricFamily("arbstr_retries", "Upstream tries that failed.", labels=["provider"])
-        for provider, count in self._failed_attempts.items():
-            failed.add_metric([provider], count)
-        yield failed
+        retries = CounterMetricFamily(
+            "arbstr_retries", "Upstream tries after the first one of their request.", labels=["provider"]
+        )
+        for provider, count in self._retries.items():
+            retries.add_metric([provider], count)
+        yield retries
         circuits = GaugeMetricFamily(
             "arbstr_circuit_state", "Circuit: 0 closed, 1 half-open, 2 open.", labels=["provider"]
         )
         for provider, state in self._circuits().items():
             circuits.add_metric([provider], CIRCUIT_VALUES[state])
         yield circuits
+        parked = GaugeMetricFamily("arbstr_provider_parked", "1 while set aside.", labels=["provider", "reason"])
+        for provider, reason in self._parked().items():
+            parked.add_metric([provider, reason], 1)
+        yield parked
 
     def _state_families(self) -> Iterator[Metric]:
         health = self._log_health()
