@@ -154,6 +154,16 @@ def test_several_events_in_one_piece_are_told_apart() -> None:
     ]
 
 
+def test_named_events_are_told_apart_in_one_piece_as_in_many() -> None:
+    """The name is the event's own, whether it came alone, with others, or byte by byte."""
+    stream = b"event: a\ndata: 1\n\ndata: 2\n\nevent: b\ndata: {}\n\nevent:  c \ndata:  3\n\n"
+
+    pieces = split(*(part + b"\n\n" for part in stream[:-2].split(b"\n\n")))
+
+    assert told(split(stream)) == told(pieces) == told(byte_by_byte(stream)) == by_the_book(stream)
+    assert [found.name for found in split(stream)] == [b"a", b"", b"b", b" c "]
+
+
 def test_an_event_of_many_megabytes_comes_in_small_pieces() -> None:
     """A base64 image is one line; were each piece to search it all again, this test would take minutes."""
     data = b"x" * (15 * 1024 * 1024)

@@ -57,18 +57,20 @@ class EventSplitter:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`EventTooLarge`, once all before it were returned."""
-        # Nearly all pieces are whole events of one LF-terminated data line: these need no buffer.
+        # Nearly all pieces are whole events of one LF-terminated data line, named or not: these need no buffer.
         if not self._buffer and not self._after_cr and data[-2:] == b"\n\n" and b"\r" not in data:
             if data.find(b"\n") == len(data) - 2 and data[:6] == b"data: " and len(data) <= self._limit:
                 self._begun = True
                 return [Event(data, data[6:-2])]
-            parts = data[:-2].split(b"\n\n")
-            for part in parts:
-                if part[:6] != b"data: " or b"\n" in part or len(part) + 2 > self._limit:
+            events: list[Event] = []
+            for part in data[:-2].split(b"\n\n"):
+                line = part.find(b"\n") + 1 if part[:7] == b"event: " else 0
+                if part[line : line + 6] != b"data: " or part.find(b"\n", line) >= 0 or len(part) + 2 > self._limit:
                     break
+                events.append(Event(part + b"\n\n", part[line + 6 :], part[7 : line - 1] if line else b""))
             else:
                 self._begun = True
-                return [Event(part + b"\n\n", part[6:]) for part in parts]
+                return events
         return self._feed(data)
 
     def finish(self) -> list[Event]:
