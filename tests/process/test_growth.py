@@ -17,5 +17,5 @@ async def test_a_few_thousand_requests_leave_nothing_behind(tmp_path: Path) -> N
         held = await run.rest()
 
         assert wrong(warm, held) == []
-        assert held.failed_attempts > warm.failed_attempts
+        assert run.failures["503"] > 100
         assert run.statuses == {"200": 4250, "400": 500, "left": 250}

@@ -174,7 +174,8 @@ async def test_the_first_answer_comes_soon(tmp_path: Path) -> None:
     (port, _) = free_ports()
     began = time.perf_counter()
     command = ("serve", "--mock", "--listen", f"127.0.0.1:{port}")
-    async with running(*command, folder=tmp_path, measured=False), aiohttp.ClientSession() as http:
+    environ = {"TMPDIR": str(tmp_path)}
+    async with running(*command, folder=tmp_path, environ=environ, measured=False), aiohttp.ClientSession() as http:
         await _answers(http, f"http://127.0.0.1:{port}/livez")
     print(f"\nfrom the start to the first answer: {time.perf_counter() - began:.2f} s")
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.e2e.gateway import DONE, HEL, LO, ROLE, STOP, USAGE_CHUNK, Ask
-from tests.process.gateway import KEYS, Gateway, chat_body, gateway, rows, write_config
-from tests.process.program import PATIENCE, running, until
+from tests.process.gateway import KEYS, chat_body, gateway, rows, write_config
+from tests.process.program import PATIENCE, Program, running, until
 
 
-async def refused(gateway: Gateway) -> list[int]:
+async def refused(program: Program) -> list[int]:
     """Ask ``/readyz`` on fresh connections until there is none to be had; the statuses before that."""
     statuses: list[int] = []
     async with asyncio.timeout(PATIENCE):
         while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", gateway.program.port)
-            except ConnectionRefusedError:
-                return statuses
-            writer.close()
-            try:
-                async with gateway.http.get(f"{gateway.url}/readyz", headers={"connection": "close"}) as response:
-                    statuses.append(response.status)
-            except aiohttp.ClientError:
-                continue  # it was closed between the two
+            with closing(http.client.HTTPConnection("127.0.0.1", program.port, timeout=PATIENCE)) as connection:
+                try:
+                    connection.request("GET", "/readyz")
+                    statuses.append(connection.getresponse().status)
+                except ConnectionRefusedError:
+                    return statuses
+                except ConnectionError:
+                    pass  # the port was closed before this connection was accepted
+            await asyncio.sleep(0.01)
 
 
 async def test_with_nothing_in_flight_it_turns_unready_stops_listening_and_ends(tmp_path: Path) -> None:
@@ -43,7 +42,7 @@ async def test_with_nothing_in_flight_it_turns_unready_stops_listening_and_ends(
         _, writer = await asyncio.open_connection("127.0.0.1", live.program.port)
 
         live.program.send(signal.SIGTERM)
-        statuses = await refused(live)
+        statuses = await refused(live.program)
         code = await live.program.ended()
         writer.close()
 
@@ -80,7 +79,7 @@ async def test_what_is_in_flight_finishes(tmp_path: Path) -> None:
         await live.asked(2)
 
         live.program.send(signal.SIGTERM)
-        await refused(live)
+        await refused(live.program)
         assert (await live.program.said("draining"))["in_flight"] == 2
         may_end.set()
         code = await live.program.ended()

@@ -43,13 +43,15 @@ _BEGINNING = _STREAM_HEAD + _chunks(ROLE, HEL)
 _REST = _chunks(*[LO] * 10, STOP, USAGE_CHUNK, DONE) + b"0\r\n\r\n"
 
 
-def provider(*, fails: bool) -> Script:
-    """A provider that answers well, but for what is marked to leave it waiting or, if it ``fails``, to fail there."""
+def provider(*, failures: Counter[str] | None = None) -> Script:
+    """A provider that answers well, but for what is marked as left by its caller or, where there is something to count
+    them in, as failing."""
 
     async def script(peer: Peer) -> None:
         while True:
             _, body = await peer.request()
-            if fails and FAILING in body:
+            if failures is not None and FAILING in body:
+                failures["503"] += 1
                 await peer.answer(b'{"error": {"message": "busy"}}', _WHOLE_HEAD, status=b"503 Service Unavailable")
             elif LEAVING in body:
                 await peer.send(_BEGINNING)
@@ -82,17 +84,19 @@ class Holding:
     files: int
     threads: int
     in_flight: int
-    failed_attempts: int
-    """At the first provider, so far."""
 
 
 class Traffic:
     """A gateway in its own process, callers and providers in ours."""
 
-    def __init__(self, program: Program, servers: list[Server], http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, program: Program, servers: list[Server], http: aiohttp.ClientSession, failures: Counter[str]
+    ) -> None:
         self.program = program
         self.servers = servers
         self.http = http
+        self.failures = failures
+        """Answers of the first provider that made a second one necessary."""
         self.statuses: Counter[str] = Counter()
         """How the requests ended, by status; ``left`` for those whose caller did."""
 
@@ -151,7 +155,6 @@ class Traffic:
             files=files,
             threads=len(list((folder / "task").iterdir())),
             in_flight=int(found["arbstr_in_flight"]),
-            failed_attempts=int(found.get('arbstr_retries_total{provider="alpha"}', 0)),
         )
 
 
@@ -175,11 +178,13 @@ def wrong(warm: Holding, held: Holding) -> list[str]:
 async def traffic(folder: Path) -> AsyncIterator[Traffic]:
     """A gateway in ``folder`` with two providers, of which the cheaper fails now and then."""
     async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(serve(provider(fails=fails))) for fails in (True, False)]
+        failures: Counter[str] = Counter()
+        scripts = (provider(failures=failures), provider())
+        servers = [await stack.enter_async_context(serve(script)) for script in scripts]
         alpha, beta = (f"{server.origin}/v1" for server in servers)
         write_config(folder, alpha=alpha, beta=beta, more=MORE)
         program = await stack.enter_async_context(
             serving("--config", "arbstr.toml", folder=folder, environ=KEYS, measured=False)
         )
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Traffic(program, servers, http)
+        yield Traffic(program, servers, http, failures)
