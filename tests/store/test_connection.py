@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arbstr.store.connection import open_reader, open_writer
+from arbstr.store.connection import open_reader, open_writer, switch_to_wal
 from arbstr.store.errors import StoreError
 
 
@@ -115,3 +115,43 @@ def test_a_locked_file_is_refused_after_the_wait(tmp_path: Path) -> None:
 
     other.close()
     assert str(caught.value) == f"{path}: database is locked"
+
+
+def test_a_new_file_that_another_one_writes_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses the switch to the write-ahead log at once there, whatever its timeout; it is tried again."""
+    path = tmp_path / "log.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("COMMIT")
+
+    switch_to_wal(connection, wait=60, sleep=pause)
+
+    mode = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    other.close()
+    assert mode == ("wal",)
+    assert len(pauses) == 1
+
+
+def test_the_switch_to_the_write_ahead_log_is_not_tried_for_ever(tmp_path: Path) -> None:
+    """After the wait, who writes there is the answer."""
+    path = tmp_path / "log.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    now = [1000.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        switch_to_wal(connection, wait=5, sleep=pause, monotonic=lambda: now[0])
+
+    connection.close()
+    other.close()
+    assert now[0] == pytest.approx(1005, abs=0.1)

@@ -130,6 +130,25 @@ def test_two_who_migrate_at_once_do_it_once(tmp_path: Path) -> None:
     assert versions == [shipped()[-1].version] * 8
 
 
+def test_who_is_overtaken_while_it_looks_does_not_take_the_file_for_another_program_s(tmp_path: Path) -> None:
+    """Version, mark and tables are read at one moment: those of two moments would not fit together."""
+    connection = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    overtaking = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    overtaken: list[int] = []
+
+    def overtake(statement: str) -> None:
+        if "sqlite_master" in statement and not overtaken:
+            overtaken.append(migrate(overtaking))
+
+    connection.set_trace_callback(overtake)
+
+    version = migrate(connection)
+
+    connection.close()
+    overtaking.close()
+    assert overtaken == [version] == [shipped()[-1].version]
+
+
 def test_a_script_is_cut_into_its_statements() -> None:
     """A semicolon inside a text, a comment or a trigger ends nothing."""
     script = (

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from arbstr.store.errors import StoreError, not_opened
+from arbstr.store.errors import StoreError, is_busy, not_opened
 from arbstr.store.migrate import migrate
 
 LOCK_WAIT = 0.25
 """Seconds for which one statement waits for somebody else's lock."""
+
+SWITCH_PAUSE = 0.01
+"""Seconds between two tries to switch a file to its write-ahead log."""
 
 _WRITER_PRAGMAS = (
     # A commit is one append to the write-ahead log that does not wait for the disk: it survives the end of the process
@@ -30,9 +35,7 @@ def open_writer(path: Path, *, wait: float) -> sqlite3.Connection:
     _create(path)
     connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
     try:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StoreError("lies where SQLite cannot keep a write-ahead log, for example on a network drive")
+        switch_to_wal(connection, wait=wait)
         for pragma in _WRITER_PRAGMAS:
             connection.execute(pragma)
         migrate(connection)
@@ -41,6 +44,32 @@ def open_writer(path: Path, *, wait: float) -> sqlite3.Connection:
         connection.close()
         raise StoreError(f"{path}: {error}") from error
     return connection
+
+
+def switch_to_wal(
+    connection: sqlite3.Connection,
+    *,
+    wait: float,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Switch the file to WAL mode, for which a lock of somebody else is waited for, ``wait`` seconds at most.
+
+    The switch is the one statement that does not always heed the connection's own timeout: it begins by reading, and
+    who reads and wants to write is told at once that somebody else writes. So two who open a new file at the same time
+    would meet. Raises sqlite3.Error, and StoreError (without the file's name) where there can be no such log.
+    """
+    deadline = monotonic() + wait
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or monotonic() >= deadline:
+                raise
+        sleep(SWITCH_PAUSE)
+    if mode != "wal":
+        raise StoreError("lies where SQLite cannot keep a write-ahead log, for example on a network drive")
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -19,6 +19,14 @@ APPLICATION_ID = 0x61726273
 """``arbs``: how a database of ours is told from other programs'."""
 
 
+_IDENTITY = """
+SELECT (SELECT user_version FROM pragma_user_version),
+       (SELECT application_id FROM pragma_application_id),
+       (SELECT count(*) FROM sqlite_master)
+"""
+# One statement: between two, another process may migrate, and its half-read work looks like another program's.
+
+
 class Migration(msgspec.Struct, frozen=True):
     """One step of the schema."""
 
@@ -66,9 +74,7 @@ def _apply(connection: sqlite3.Connection, step: Migration, newest: int) -> None
 
 def _version(connection: sqlite3.Connection, newest: int) -> int:
     """The number of the last migration applied, 0 for an empty database."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    version, application, tables = connection.execute(_IDENTITY).fetchone()
     if application != APPLICATION_ID and (version or tables):
         raise StoreError("is the SQLite database of another program")
     if version > newest:
