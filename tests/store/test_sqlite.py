@@ -123,7 +123,7 @@ async def test_a_row_is_written_without_being_asked_for(tmp_path: Path) -> None:
 
     log.request(record)
     async with asyncio.timeout(20):
-        while await log.find(record.correlation_id) is None:  # noqa: ASYNC110 - nobody is told
+        while await log.find(record.correlation_id) is None:
             await asyncio.sleep(0.005)
 
     assert log.health().written == 1
