@@ -41,7 +41,8 @@ async def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
     assert (locked.ok, locked.queued, locked.error) == (False, 1000, "database is locked")
     assert seen_meanwhile.total == 0
     assert written
-    assert problems.wait_for(AGAIN) == {"dropped": 0}
+    assert "recovered" not in fields
+    assert problems.wait_for(AGAIN) == {"recovered": True, "dropped": 0}
     assert problems.events == [CANNOT, AGAIN]
     assert (await log.page(page=1, per_page=1)).total == 1000
     assert (log.health().ok, log.health().written, log.health().queued) == (True, 1000, 0)
@@ -64,9 +65,9 @@ def test_a_full_queue_counts_what_it_drops(tmp_path: Path) -> None:
     other.close()
     log.flush(20)
 
-    assert fields["limit"] == 10
+    assert (fields["limit"], "recovered" in fields) == (10, False)
     assert (full.ok, full.queued, full.dropped) == (False, 10, 15)
-    assert problems.wait_for(ROOM) == {"dropped": 15}
+    assert problems.wait_for(ROOM) == {"recovered": True, "dropped": 15}
     assert (log.health().ok, log.health().written, log.health().dropped) == (True, 10, 15)
     assert problems.events.count(FULL) == 1
     log.close()

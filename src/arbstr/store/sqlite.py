@@ -46,8 +46,8 @@ class SqliteLog:
         """Lock the file for this process, create it where it is missing, bring its schema up to date, and start.
 
         ``flush_interval`` is how many seconds a row waits at most before it is written. ``on_problem`` is told once
-        that the log cannot be written, and once that it can again; it is called in the writer's thread. Raises
-        StoreError, with one clear line, where the file cannot be used.
+        that the log cannot be written, and once, with ``recovered=True`` among the fields, that it can again; it is
+        called in the writer's thread. Raises StoreError, with one clear line, where the file cannot be used.
         """
         path = path.resolve()
         lock = ServingLock.acquire(path)

@@ -28,7 +28,11 @@ STUCK_AFTER = 5.0
 """Seconds without a sign of life, while rows wait, after which the writer is called stuck."""
 
 OnProblem = Callable[[str, dict[str, Any]], None]
-"""Told what goes wrong, and that it is over, once each: a short sentence and fields for the operator's log."""
+"""Told what goes wrong, and that it is over, once each: a short sentence and fields for the operator's log.
+
+Where it is over, the fields have ``recovered=True``, and only there: ``fields.pop("recovered", False)`` says whether it
+is an ``info`` line or an ``error``.
+"""
 
 
 def _insert(table: str, columns: tuple[str, ...]) -> str:
@@ -245,7 +249,7 @@ class Writer:
         if self._problem is not None:
             self._problem = None
             self._told.clear()
-            self._tell("the request log is written again", dropped=self._dropped())
+            self._tell("the request log is written again", recovered=True, dropped=self._dropped())
 
     def _watch_the_queue(self) -> None:
         """Tell when rows begin to be refused, and when none were for a while and there is room again."""
@@ -255,7 +259,7 @@ class Writer:
             self._tell("the request log's queue is full, rows are dropped", dropped=self._dropped(), limit=self._limit)
         elif refused == self._refused_before and self._full and self._queued() <= self._limit // 2:
             self._full = False
-            self._tell("the request log's queue has room again", dropped=self._dropped())
+            self._tell("the request log's queue has room again", recovered=True, dropped=self._dropped())
         self._refused_before = refused
 
     def _give_up(self) -> None:
