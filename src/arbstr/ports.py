@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from arbstr.domain.errors import GatewayError
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
@@ -72,8 +73,6 @@ class Provider(Protocol):
         """An attempt, not begun yet. The answer's headers must have come by ``until`` (monotonic)."""
         ...
 
-    async def close(self) -> None: ...
-
 
 class Caller(Protocol):
     """The other side of the edge: who asks, and is answered."""
@@ -85,8 +84,9 @@ class Caller(Protocol):
         """Read and parse the body. Raises :class:`~arbstr.domain.errors.GatewayError`."""
         ...
 
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone`` once, at once, when the caller leaves before the answer is complete."""
+    def watch(self, gone: Callable[[GatewayError], None]) -> None:
+        """Call ``gone`` once, at once, when the caller leaves, or is cut off, before the answer is complete: with
+        CallerLeft, or with what it was told instead of an answer."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from arbstr.dialects.openai import StreamDecoder, parse_chat, parse_whole
-from arbstr.domain.errors import FailureKind, UpstreamFailure
+from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
@@ -75,9 +75,6 @@ class ScriptedProvider:
             raise AssertionError(f"{deployment.name} was asked once more than the script foresees")
         self.requests.append(request)
         return ScriptedAttempt(self, request, deployment, until, self.steps.pop(0))
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 class ScriptedAttempt:
@@ -157,17 +154,17 @@ class ScriptedCaller:
         """Cleared: the caller does not read, and whoever writes to it waits."""
         self.hears.set()
         self.on_write: Callable[[bytes], None] = lambda data: None
-        self._gone: Callable[[], None] = lambda: None
+        self._gone: Callable[[GatewayError], None] = lambda error: None
 
     async def request(self, max_body: int) -> ChatRequest:
         return parse_chat(self.body)
 
-    def watch(self, gone: Callable[[], None]) -> None:
+    def watch(self, gone: Callable[[GatewayError], None]) -> None:
         self._gone = gone
 
     def leave(self) -> None:
         """The caller hangs up."""
-        self._gone()
+        self._gone(CallerLeft("the caller left"))
 
     @property
     def answered(self) -> bool:

@@ -56,8 +56,6 @@ def openai(message: str = "No.", *, type: str | None = None, code: Any = None, p
         (599, K.SERVER_ERROR),
         (204, K.UNREADABLE),
         (206, K.UNREADABLE),
-        (301, K.UNREADABLE),
-        (307, K.UNREADABLE),
     ],
 )
 def test_the_status_decides_first(status: int, kind: FailureKind) -> None:

@@ -289,3 +289,82 @@ async def test_two_recovering_providers_are_probed_one_by_one() -> None:
 
     assert caller.headers[b"x-arbstr-provider"] == b"dear"
     assert (rig.circuit(CHEAP), rig.circuit(DEAR)) == ("open", "closed")
+
+
+async def test_nobody_waits_behind_a_probe_beyond_its_own_deadline() -> None:
+    """Nor asks again and again once it has passed."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),), settings={**ONCE, "request_timeout": 5.0})
+    await opened(rig)
+    rig.clock.advance(30.0)
+    hold = asyncio.Event()
+    rig.script(CHEAP, [hold, *whole()])
+    task = asyncio.create_task(rig.pipeline.handle(rig.caller()))
+    await asyncio.sleep(0)
+
+    waiting = rig.caller()
+    await rig.pipeline.handle(waiting)
+    hold.set()
+    await task
+
+    assert (waiting.status, rig.clock.now) == (503, 1035.0)
+
+
+async def test_a_probe_may_take_as_long_as_any_answer() -> None:
+    """A whole answer of 200 s closes the circuit: its lease does not run out before its own timeout."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),), settings=ONCE)
+    await opened(rig)
+    rig.clock.advance(30.0)
+    rig.script(CHEAP, [200.0, *whole()])
+
+    caller = await rig.ask()
+
+    assert caller.status == 200
+    assert rig.circuit(CHEAP) == "closed"
+
+
+async def test_who_waits_behind_a_lost_probe_goes_when_its_lease_ends() -> None:
+    """The next in line is the next probe."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),), settings=ONCE)
+    await opened(rig)
+    rig.clock.advance(30.0)
+    lost = rig.state.circuits[CHEAP].breaker.acquire(rig.clock.now, lease=4.0)
+    rig.script(CHEAP, whole())
+
+    caller = await rig.ask()
+
+    assert lost is not None
+    assert (caller.status, rig.clock.now) == (200, 1034.0)
+
+
+async def test_an_open_circuit_speaks_before_a_cooldown() -> None:
+    """Nobody sleeps through a cooldown only to find the circuit open."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),), settings=ONCE)
+    rig.script(CHEAP, failure(), failure(), failure(), failure(FailureKind.RATE_LIMITED, "slow", retry_after=20.0))
+    rig.state.failed(rig.deployments[0], failure(FailureKind.RATE_LIMITED, "slow", retry_after=20.0))
+    for _ in range(3):
+        permit = rig.state.circuits[CHEAP].breaker.acquire(rig.clock.now, lease=1.0)
+        assert permit is not None
+        permit.fail(rig.clock.now)
+
+    caller = await rig.ask()
+
+    assert (caller.status, rig.clock.slept) == (503, [])
+
+
+async def test_the_log_says_why_and_until_when() -> None:
+    """The last failure that counted, and when the probe goes; a failed probe is told apart."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),), settings=ONCE)
+    await opened(rig)
+    rig.clock.advance(30.0)
+    rig.script(CHEAP, failure(message="still ill"))
+
+    await rig.ask()
+
+    assert rig.log.lines == [
+        ("warning", "circuit opened", {"provider": "cheap", "failures": 3, "error": "busy", "probe_in_s": 30.0}),
+        (
+            "warning",
+            "probe failed, circuit opened again",
+            {"provider": "cheap", "failures": 4, "error": "still ill", "probe_in_s": 30.0},
+        ),
+    ]

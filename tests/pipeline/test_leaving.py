@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from arbstr.domain.errors import FailureKind
-from arbstr.domain.record import StreamStatus
+from arbstr.domain.record import CostSource, StreamStatus
 from arbstr.domain.routing import RetrySettings
 from arbstr.testing import FakeClock, ScriptedCaller, Step
 from tests.pipeline.rig import CHEAP, DEAR, DONE, HELLO, ROLE, STOP, Rig, deployment, error_of, failure, text, whole
@@ -21,7 +21,7 @@ async def start(rig: Rig, caller: ScriptedCaller, *, turns: int = 20) -> asyncio
 
 
 async def test_leaving_before_the_headers_aborts_upstream_and_leaves_one_row() -> None:
-    """499, no cost, no vote, the connection closed, nobody else asked."""
+    """499, no vote, the connection closed, nobody else asked; the prompt was sent, and is booked."""
     rig = Rig()
     provider = rig.script(CHEAP, [asyncio.Event()])
     caller = rig.caller(stream=True)
@@ -34,7 +34,8 @@ async def test_leaving_before_the_headers_aborts_upstream_and_leaves_one_row() -
     assert caller.status is None
     row = rig.row
     assert (row.success, row.error_status, row.stream_status) == (False, 499, StreamStatus.CLIENT_DISCONNECT)
-    assert row.cost is None
+    assert (row.provider, row.output_tokens, row.cost_source) == ("cheap", 0, CostSource.ESTIMATED)
+    assert row.cost is not None
     assert [(each.provider, each.error) for each in row.attempts] == [("cheap", None)]
     assert rig.state.circuits[CHEAP].breaker.failure_count == 0
     rig.check_nothing_is_left()
@@ -232,3 +233,43 @@ async def test_an_interruption_counts_once() -> None:
     await task
 
     assert rig.row.status == 499
+
+
+async def test_a_stream_past_its_deadline_ends_although_its_caller_reads_too_slowly() -> None:
+    """The upstream is let go; the caller is told, when it cares to read."""
+    rig = Rig(settings={"request_timeout": 60.0})
+    rig.script(CHEAP, HELLO)
+    caller = rig.caller(stream=True)
+    caller.hears.clear()
+    task = await start(rig, caller)
+    rig.clock.advance(60.5)
+    rig.state.enforce_deadlines()
+    assert rig.providers[CHEAP].closed == [], "it has a second to end by itself"
+    rig.clock.advance(1.0)
+
+    rig.state.enforce_deadlines()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert rig.providers[CHEAP].closed == ["cheap/cheap-model"]
+    caller.hears.set()
+    await task
+
+    assert error_of(caller)["code"] == "upstream_timeout"
+    assert rig.row.status == 504
+    rig.check_nothing_is_left()
+
+
+async def test_a_drain_while_an_error_is_told_adds_nothing_to_it() -> None:
+    """A stream that was refused by a status gets no event behind it."""
+    rig = Rig(settings={"retry": RetrySettings(max_attempts=1)}, deployments=(deployment(CHEAP, "5"),))
+    rig.script(CHEAP, failure())
+    caller = rig.caller(stream=True)
+    caller.hears.clear()
+    task = await start(rig, caller)
+    told = caller.received
+
+    rig.state.interrupt_all()
+    caller.hears.set()
+    await task
+
+    assert (caller.status, caller.received) == (502, told)

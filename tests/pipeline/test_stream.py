@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from arbstr.domain.errors import FailureKind
+from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.record import CostSource, StreamStatus
 from arbstr.domain.request import Wishes
 from arbstr.domain.routing import Commit, Route, Strategy
@@ -366,3 +366,77 @@ async def test_a_slow_reader_stops_the_reading() -> None:
     caller.hears.set()
     await task
     assert DONE in caller.received
+
+
+@pytest.mark.parametrize(
+    "end",
+    [failure(FailureKind.UNREADABLE, "cut"), failure(FailureKind.TIMEOUT, "silent"), 100.0],
+    ids=["cut", "timeout", "silence"],
+)
+async def test_a_finished_stream_is_complete_however_its_connection_ends(end: UpstreamFailure | float) -> None:
+    """The answer was whole: [DONE] is added after half a second at most, and nobody is to blame."""
+    rig = Rig()
+    rig.script(CHEAP, [ROLE, text("Hi"), STOP, end])
+
+    caller = await rig.ask(stream=True)
+
+    assert caller.received.startswith(ROLE + text("Hi") + STOP + DONE)
+    assert (rig.row.success, rig.row.stream_status) == (True, StreamStatus.COMPLETE)
+    assert rig.state.circuits[CHEAP].breaker.failure_count == 0
+    assert rig.clock.now <= 1000.5
+
+
+async def test_a_finished_stream_that_is_held_is_not_bought_again() -> None:
+    """Under commit = complete, too."""
+    rig = Rig()
+    rig.script(CHEAP, [ROLE, text("Hi"), STOP, failure(FailureKind.UNREADABLE, "cut")])
+
+    caller = await rig.ask(stream=True, wishes=Wishes(commit="complete"))
+
+    assert rig.asked == [CHEAP]
+    assert caller.received.startswith(ROLE + text("Hi") + STOP + DONE)
+
+
+async def test_of_two_choices_one_finish_is_not_the_end() -> None:
+    """The other one may still be speaking, and a cut there is a cut."""
+    rig = Rig()
+    rig.script(CHEAP, [ROLE, text("Hi"), STOP, 10.0, text("there"), failure(FailureKind.UNREADABLE, "cut")])
+
+    caller = await rig.ask(stream=True, n=2)
+
+    assert b"there" in caller.received
+    assert rig.row.stream_status is StreamStatus.TRUNCATED
+
+
+async def test_the_usage_of_a_beginning_is_not_the_usage_of_what_followed() -> None:
+    """A stream that reported one token early and was cut after five hundred."""
+    rig = Rig()
+    early = b'data: {"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":10,"completion_tokens":1}}\n\n'
+    rig.script(CHEAP, [early, text("x" * 2000), failure(FailureKind.UNREADABLE, "cut")])
+
+    await rig.ask(stream=True)
+
+    assert (rig.row.input_tokens, rig.row.output_tokens) == (10, 501)
+    assert rig.row.cost_source is CostSource.ESTIMATED
+
+
+async def test_a_provider_that_reports_no_output_is_not_free() -> None:
+    """Zero output tokens for four hundred bytes of text: what was produced counts."""
+    rig = Rig()
+    none = b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":0}}\n\n'
+    rig.script(CHEAP, [ROLE, text("x" * 400), STOP, none, DONE])
+
+    await rig.ask(stream=True)
+
+    assert (rig.row.output_tokens, rig.row.cost_source) == (100, CostSource.ESTIMATED)
+
+
+async def test_the_rows_latency_ends_with_the_last_byte() -> None:
+    """Not with the connection's way back into the pool."""
+    rig = Rig()
+    rig.script(CHEAP, [*HELLO, 0.2])
+
+    await rig.ask(stream=True)
+
+    assert rig.row.latency_ms == 0.0
+    assert rig.clock.now == 1000.2

@@ -22,9 +22,9 @@ def test_a_failure_of_health_parks_nothing() -> None:
     assert park(UpstreamFailure(FailureKind.SERVER_ERROR, "oops", retry_after=5), None, 0.0) is None
 
 
-@pytest.mark.parametrize(("asked", "until"), [(0.0, 100.0), (7.0, 107.0), (99_999.0, 3700.0)])
+@pytest.mark.parametrize(("asked", "until"), [(0.0, 101.0), (7.0, 107.0), (99_999.0, 3700.0)])
 def test_a_rate_limited_account_rests_as_long_as_it_was_told(asked: float, until: float) -> None:
-    """At most an hour."""
+    """At least a second, at most an hour."""
     assert parked(limited(asked), now=100.0).until == until
 
 

@@ -53,10 +53,31 @@ class _Error(msgspec.Struct, frozen=True):
     def says(self, codes: frozenset[str], wording: re.Pattern[str] | None = None) -> bool:
         return not codes.isdisjoint(self.codes) or (wording is not None and bool(wording.search(self.message.lower())))
 
+    def means(self, codes: frozenset[str], wording: re.Pattern[str]) -> bool:
+        """As ``says``, for what takes a key or a model out for everybody: not by words that may be the caller's own.
+
+        What stands in quotation marks may be an echo of the request, and so may all of a message that names a
+        parameter other than the model.
+        """
+        if self.param not in (None, "model"):
+            return self.says(codes)
+        return self.says(codes) or bool(wording.search(_QUOTED.sub("…", self.message.lower())))
+
+
+def _host(location: str) -> str:
+    """The host of a redirect, for a message: the rest of the URL may hold a secret."""
+    found = re.match(r"https?://([A-Za-z0-9.:\-\[\]]{1,100})(?:/|$)", location)
+    return found[1] if found else "another path"
+
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\u201c[^\u201d]*\u201d")
+
 
 def failure_from_response(status: int, headers: Mapping[str, str], body: bytes, *, now_epoch: float) -> UpstreamFailure:
     """Why a provider answered with ``status``, which is not 200. Header names are lower-case."""
     error = _read(body)
+    if 300 <= status < 400:
+        error = _Error(f"The provider redirects to {_host(headers.get('location', ''))}; its base_url may be wrong.")
     return _failure(_kind(status, error), error, status, retry_after_of(headers, now_epoch=now_epoch))
 
 
@@ -147,6 +168,8 @@ def _kind(status: int, error: _Error) -> FailureKind:
         return FailureKind.UNREADABLE
     if error.says(wordings.MODEL_CODES):
         return FailureKind.MODEL_MISSING
+    if status == 403 and not error.structured:
+        return FailureKind.TRANSIENT  # a firewall's page, about one request as like as not
     if status in (401, 403):
         # One caller's bad words must not take everybody's key out.
         filtered = status == 403 and error.structured and error.says(wordings.FILTER_CODES, wordings.FILTER)
@@ -159,19 +182,19 @@ def _kind_of_429(error: _Error) -> FailureKind:
         return FailureKind.OUT_OF_CREDIT
     if error.says(wordings.RATE_CODES, wordings.RATE):
         return FailureKind.RATE_LIMITED
-    credit = error.says(frozenset(), wordings.CREDIT) or error.says(frozenset(), wordings.BILLING)
+    credit = error.means(frozenset(), wordings.CREDIT) or error.means(frozenset(), wordings.BILLING)
     return FailureKind.OUT_OF_CREDIT if credit else FailureKind.RATE_LIMITED
 
 
 def _kind_of_refusal(status: int, error: _Error) -> FailureKind:
     """Of a 4xx that has no meaning of its own."""
-    if error.says(wordings.CREDIT_CODES, wordings.CREDIT):
+    if error.means(wordings.CREDIT_CODES, wordings.CREDIT):
         return FailureKind.OUT_OF_CREDIT
     if status in (400, 413, 422) and error.says(wordings.CONTEXT_CODES, wordings.CONTEXT):
         return FailureKind.CONTEXT_TOO_LONG
     if error.says(wordings.FILTER_CODES, wordings.FILTER):
         return FailureKind.CONTENT_FILTERED
-    if status in (400, 404) and error.says(wordings.MODEL_CODES, wordings.MODEL):
+    if status in (400, 404) and error.means(wordings.MODEL_CODES, wordings.MODEL):
         return FailureKind.MODEL_MISSING
     if status == 404 and "model" in error.message.lower():
         return FailureKind.MODEL_MISSING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from arbstr.domain.usage import Usage
 
@@ -33,6 +33,10 @@ def read_usage(value: Any) -> Usage | None:
     return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
 
+@overload
+def merge_usage(old: Usage | None, new: Usage) -> Usage: ...
+@overload
+def merge_usage(old: Usage | None, new: Usage | None) -> Usage | None: ...
 def merge_usage(old: Usage | None, new: Usage | None) -> Usage | None:
     """What is known after ``new`` was reported, too: the larger of each count, for providers that report them more
     than once repeat or grow them, and an answer is never paid twice. Counts of a provider replace estimates."""
@@ -44,6 +48,7 @@ def merge_usage(old: Usage | None, new: Usage | None) -> Usage | None:
         max(old.cached_input_tokens, new.cached_input_tokens),
         max(old.reasoning_tokens, new.reasoning_tokens),
         new.estimated,
+        max(old.cache_write_tokens, new.cache_write_tokens),
     )
 
 

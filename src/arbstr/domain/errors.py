@@ -21,12 +21,14 @@
     ├── LogUnavailable           503  the request log cannot be read now
     ├── UpstreamTimeout          504  the last failure was a timeout
     └── CallerLeft               499  never sent: there is nobody to tell
+        └── CutOff               4xx  not sent here: the server has told the caller already
     UpstreamFailure              why one attempt failed; policy/verdict.py says what follows from its kind
 """
 
 from __future__ import annotations
 
 import enum
+import math
 
 
 class GatewayError(Exception):
@@ -44,6 +46,11 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+
+    @property
+    def retry_after_header(self) -> bytes | None:
+        """The value of ``Retry-After``: whole seconds, rounded up, at least one."""
+        return None if self.retry_after is None else str(max(1, math.ceil(self.retry_after))).encode()
 
 
 class InvalidRequest(GatewayError):
@@ -140,6 +147,15 @@ class UpstreamTimeout(GatewayError):
 class CallerLeft(GatewayError):
     status = 499
     code = "client_closed_request"
+
+
+class CutOff(CallerLeft):
+    """The server has answered the request by itself, with this, and closed: its body was broken, or came too slowly."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class UpstreamRejected(GatewayError):

@@ -30,6 +30,9 @@ ROUTES: dict[str, tuple[str, Endpoint]] = {
 OPEN_TO_PAGES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 """Routes that a page of another origin may call: they tell nothing that it could not find out."""
 
+MODEL_ENDPOINTS = frozenset({"/v1/chat/completions"})
+"""Routes that guard themselves, inside the pipeline: who is refused there leaves a row, too."""
+
 
 class App:
     """``await app(scope, receive, send)``: mountable in any ASGI server."""
@@ -41,6 +44,7 @@ class App:
         if scope["type"] != "http":
             raise RuntimeError(f"arbstr serves HTTP, not {scope['type']}")
         request = Request(scope, receive, send, new_request_id(), dict(scope["headers"]))
+        scope["arbstr.request_id"] = request.id  # for an answer that the server gives in our place
         try:
             endpoint = self._route(request)
             await endpoint(self.context, request)
@@ -59,7 +63,7 @@ class App:
         if route is None or path.endswith("/"):
             route = self._longer_route(path, request)
         method, endpoint = route
-        if path not in OPEN_TO_PAGES:
+        if path not in OPEN_TO_PAGES and path not in MODEL_ENDPOINTS:
             server = request.scope.get("server")
             guard.check(request.headers, server[0] if server is not None else None)
         asked = request.scope["method"]

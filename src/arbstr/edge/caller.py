@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Callable
 
 from arbstr.dialects.openai import parse_chat
-from arbstr.domain.errors import CallerLeft, InvalidRequest, RequestTooLarge
+from arbstr.domain.errors import CallerLeft, CutOff, GatewayError, InvalidRequest, Overloaded, RequestTooLarge
 from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.edge import guard
+from arbstr.edge.context import BodyBudget
 from arbstr.edge.respond import EVENTS, JSON, Receive, Scope, Send, id_headers, whole
 from arbstr.ports import Headers
 
@@ -19,11 +21,14 @@ class HttpCaller:
     """Implements :class:`~arbstr.ports.Caller` over ASGI, for one request."""
 
     __slots__ = (
+        "_bodies",
         "_gone",
         "_headers",
+        "_held",
         "_receive",
         "_scope",
         "_send",
+        "_told",
         "_watcher",
         "answered",
         "request_id",
@@ -38,25 +43,32 @@ class HttpCaller:
         *,
         headers: dict[bytes, bytes],
         request_id: str,
+        bodies: BodyBudget,
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._headers = headers
-        self._gone: Callable[[], None] | None = None
+        self._bodies = bodies
+        self._held = 0
+        self._gone: Callable[[GatewayError], None] = _nobody
+        self._told = False
+        """The server tells of a departure by itself."""
         self._watcher: asyncio.Task[None] | None = None
         self.request_id = request_id
         self.wishes = _wishes(headers)
         self.answered = False
 
     async def request(self, max_body: int) -> ChatRequest:
+        server = self._scope.get("server")
+        guard.check(self._headers, server[0] if server is not None else None)
         content_type = self._headers.get(b"content-type")
         if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
             shown = content_type[:80].decode("latin-1")
             raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
         body = await self._body(max_body)
-        if self._gone is not None:
-            self._watcher = asyncio.ensure_future(self._wait_for_departure(self._gone))
+        if not self._told:
+            self._watcher = asyncio.ensure_future(self._wait_for_departure())
         return parse_chat(body)
 
     async def _body(self, max_body: int) -> bytes:
@@ -69,29 +81,39 @@ class HttpCaller:
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise CallerLeft("the caller left before its request was complete")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+                raise _left()
+            part: bytes = message.get("body", b"")
+            if not self._bodies.take(len(part)):
+                raise Overloaded("the bodies of requests in flight fill this gateway's memory", retry_after=1.0)
+            self._held += len(part)
+            parts.append(part)
+            size += len(part)
             if size > max_body:
                 raise _too_large(max_body)
             more = message.get("more_body", False)
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return body if encoding == b"identity" else _decoded(body, encoding, max_body)
 
-    def watch(self, gone: Callable[[], None]) -> None:
+    def watch(self, gone: Callable[[GatewayError], None]) -> None:
         """Our own server tells of a departure by a callback; on others a task waits for it, once the body is read."""
+        self._gone = gone
         on_departure = self._scope.get("extensions", {}).get("arbstr.departure")
         if on_departure is not None:
-            on_departure(gone)
-        else:
-            self._gone = gone
+            self._told = True
+            on_departure(self._departed)
 
-    async def _wait_for_departure(self, gone: Callable[[], None]) -> None:
+    def _departed(self) -> None:
+        refusal = self._scope.get("arbstr.refusal")
+        self._gone(CutOff(*refusal) if refusal is not None else _left())
+
+    async def _wait_for_departure(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        gone()
+        self._gone(_left())
 
-    def unwatch(self) -> None:
+    def close(self) -> None:
+        """The request is over."""
+        self._bodies.give_back(self._held)
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -113,6 +135,14 @@ class HttpCaller:
             if close_after is not None:
                 close_after()
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+
+def _nobody(error: GatewayError) -> None:
+    """Who is told of a departure before anybody wants to know."""
+
+
+def _left() -> CallerLeft:
+    return CallerLeft("the caller left before the answer was complete")
 
 
 def _wishes(headers: dict[bytes, bytes]) -> Wishes:

@@ -180,15 +180,18 @@ class Connection(HttpToolsProtocol):
         is aborted instead.
         """
         self.ignore_input()
+        request_id = None
         if cycle is not None and cycle is self.active:
             begun = cycle.response_started and not cycle.head
+            request_id = cycle.scope.get("arbstr.request_id")
+            cycle.scope["arbstr.refusal"] = (refusal.status, refusal.code, refusal.message)
             self._leave()
             if begun:
                 self.transport.abort()
                 return
         elif cycle is not None and cycle in self.queue:
             self.queue.remove(cycle)
-        request_id = new_request_id()
+        request_id = request_id or new_request_id()
         self.edge.on_refusal(refusal, request_id)
         words = refusal.render(request_id, extra=self.edge.date + b"\r\n")
         if self.active is not None:

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arbstr.edge.respond import Receive, Scope, Send
 from arbstr.pipeline.handle import Pipeline
 from arbstr.ports import Clock, Log, RequestLog
+
+BODIES_IN_FLIGHT = 1024 * 1024 * 1024
+"""Bytes of request bodies that are held at once, at most; one more byte is a 503."""
+
+
+@dataclass(slots=True)
+class BodyBudget:
+    """The memory that request bodies may take together. A body counts for twice its bytes: it is held as it came, and
+    as it is sent on."""
+
+    left: int = BODIES_IN_FLIGHT
+
+    def take(self, size: int) -> bool:
+        if size * 2 > self.left:
+            return False
+        self.left -= size * 2
+        return True
+
+    def give_back(self, size: int) -> None:
+        self.left += size * 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +41,7 @@ class Context:
     expose_metrics: Callable[[], tuple[bytes, bytes]]
     """The exposition and its content type."""
     started_at: int
+    bodies: BodyBudget = field(default_factory=BodyBudget)
 
 
 @dataclass(slots=True)

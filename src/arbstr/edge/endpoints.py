@@ -16,6 +16,7 @@ from arbstr.domain.routing import Deployment, ProviderView, Snapshot
 from arbstr.edge import respond
 from arbstr.edge.caller import HttpCaller
 from arbstr.edge.context import Context, Request
+from arbstr.policy.verdict import Park
 
 OWNER = "arbstr"
 """Who owns the models: ``/v1/models`` must name somebody."""
@@ -25,11 +26,18 @@ MAX_PAGE = 10**12
 
 
 async def chat_completions(context: Context, request: Request) -> None:
-    caller = HttpCaller(request.scope, request.receive, request.send, headers=request.headers, request_id=request.id)
+    caller = HttpCaller(
+        request.scope,
+        request.receive,
+        request.send,
+        headers=request.headers,
+        request_id=request.id,
+        bodies=context.bodies,
+    )
     try:
         await context.pipeline.handle(caller)
     finally:
-        caller.unwatch()
+        caller.close()
 
 
 async def models(context: Context, request: Request) -> None:
@@ -61,15 +69,16 @@ def _provider(view: ProviderView, context: Context) -> dict[str, Any]:
         "api_key": view.masked_key,
         "key_source": view.key_source,
         "circuit": circuit(view.name, context),
-        "models": [_deployment(each) for each in view.deployments],
+        "models": [_deployment(each, context.pipeline.snapshot) for each in view.deployments],
     }
 
 
-def _deployment(deployment: Deployment) -> dict[str, Any]:
-    """Rates are in satoshis per 1,000 tokens, as they are configured."""
+def _deployment(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    """Rates are in satoshis per 1,000 tokens, as they are configured; ``serves`` are the names that callers use."""
     rates = deployment.rates
     return {
         "model": deployment.model,
+        "serves": sorted(name for name, route in snapshot.routes.items() if deployment in route.deployments),
         "input_rate": rates.input / 10**9,
         "output_rate": rates.output / 10**9,
         "base_fee": sats(MicroSats(rates.base_fee // 10**6)),
@@ -78,8 +87,18 @@ def _deployment(deployment: Deployment) -> dict[str, Any]:
 
 
 def circuit(provider: str, context: Context) -> dict[str, Any]:
-    state = context.pipeline.state.circuits[provider].breaker
-    return {"state": state.state(context.clock.monotonic()).value, "failure_count": state.failure_count}
+    """The circuit, and, while the provider's key or account is set aside, why and for how long."""
+    live, now = context.pipeline.state, context.clock.monotonic()
+    breaker = live.circuits[provider].breaker
+    shown: dict[str, Any] = {"state": breaker.state(now).value, "failure_count": breaker.failure_count}
+    parked = live.parked_accounts().get(provider)
+    if parked is not None:
+        shown["set_aside"] = {
+            "reason": "key" if parked.park is Park.KEY else "rate_limit",
+            "error": parked.failure.message,
+            "seconds_left": round(parked.until - now, 1),
+        }
+    return shown
 
 
 async def requests(context: Context, request: Request) -> None:
@@ -148,9 +167,9 @@ async def livez(context: Context, request: Request) -> None:
 
 async def readyz(context: Context, request: Request) -> None:
     """503 from the moment that the gateway is told to stop."""
-    draining = context.pipeline.state.draining
-    body = {"status": "draining" if draining else "ok"}
-    await respond.json(request.send, request.id, body, status=503 if draining else 200)
+    stopping = context.pipeline.state.stopping
+    body = {"status": "draining" if stopping else "ok"}
+    await respond.json(request.send, request.id, body, status=503 if stopping else 200)
 
 
 async def metrics(context: Context, request: Request) -> None:

@@ -53,7 +53,7 @@ class Refusal:
     def render(self, request_id: str, *, extra: bytes = b"") -> bytes:
         """A whole HTTP response that ends the connection. ``extra``: further header lines, each with its CRLF."""
         error = {"message": self.message, "type": self.type, "param": None, "code": self.code}
-        body = json.dumps({"error": error}).encode()
+        body = json.dumps({"error": error}, separators=(",", ":")).encode()
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"

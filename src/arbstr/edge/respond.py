@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -50,6 +49,5 @@ async def error(send: Send, request_id: str, failure: GatewayError, *, headers: 
 
 
 def error_headers(failure: GatewayError) -> list[tuple[bytes, bytes]]:
-    if failure.retry_after is None:
-        return []
-    return [(b"retry-after", str(max(1, math.ceil(failure.retry_after))).encode())]
+    value = failure.retry_after_header
+    return [] if value is None else [(b"retry-after", value)]

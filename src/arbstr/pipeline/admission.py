@@ -27,14 +27,13 @@ def enter(state: LiveState, exchange: Exchange) -> None:
 def admit(request: ChatRequest, wishes: Wishes, exchange: Exchange) -> ChatRequest:
     """Take down what the caller asks for. Raises InvalidRequest for a wish that is none of the choices."""
     exchange.request = request
-    if request.stream:
-        route = exchange.snapshot.route_for(request.model)
-        if route is not None:
-            exchange.commit = route.commit
-        if wishes.commit is not None:
-            exchange.commit = _choice(Commit, wishes.commit, "X-Arbstr-Commit")
-        if wishes.stream_metadata is not None:
-            exchange.metadata = _choice(StreamMetadata, wishes.stream_metadata, "X-Arbstr-Stream-Metadata")
+    route = exchange.snapshot.route_for(request.model)
+    if route is not None:
+        exchange.commit = route.commit
+    if wishes.commit is not None:
+        exchange.commit = _choice(Commit, wishes.commit, "X-Arbstr-Commit")
+    if wishes.stream_metadata is not None:
+        exchange.metadata = _choice(StreamMetadata, wishes.stream_metadata, "X-Arbstr-Stream-Metadata")
     return request
 
 

@@ -6,6 +6,7 @@ frame of a stream, or the whole of a whole answer.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,9 @@ from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Candidate, Commit, Deployment, Plan
+from arbstr.domain.usage import estimated_tokens
 from arbstr.pipeline.exchange import Exchange
-from arbstr.pipeline.state import LiveState
+from arbstr.pipeline.state import Circuit, LiveState
 from arbstr.policy.breaker import Permit
 from arbstr.policy.planner import Standing
 from arbstr.policy.retry import MAX_RETRY_AFTER, pause
@@ -33,22 +35,30 @@ COMPLETE_LIMIT = 16 * 1024 * 1024
 
 _CAN_SERVE = frozenset({Standing.READY, Standing.PROBE})
 
+COOLDOWN_JITTER = 0.25
+"""Share of a cooldown by which waiters spread out after it …"""
+
+MAX_COOLDOWN_JITTER = 5.0
+"""… at most so many seconds."""
+
 
 class Answer:
     """An upstream at its commit point, as an async context manager: leaving it frees the connection and the permit."""
 
-    __slots__ = ("_opening", "deployment", "ended", "held", "idle", "permit", "upstream")
+    __slots__ = ("_opening", "circuit", "deployment", "ended", "held", "idle", "permit", "upstream")
 
     def __init__(
         self,
         deployment: Deployment,
         opening: Opening,
         upstream: Upstream,
+        circuit: Circuit,
         permit: Permit,
         held: list[Frame],
         ended: bool,
     ) -> None:
         self.deployment = deployment
+        self.circuit = circuit
         self.upstream = upstream
         self.permit = permit
         self.held = held
@@ -77,45 +87,62 @@ class Attempts:
         providers: Mapping[str, Provider],
         state: LiveState,
         clock: Clock,
-        sinks: Sequence[RecordSink],
+        publisher: RecordSink,
         rng: random.Random,
     ) -> None:
         self.providers = providers
         self.state = state
         self.clock = clock
-        self.sinks = sinks
+        self.publisher = publisher
         self.rng = rng
 
     async def open(self, plan: Plan, request: ChatRequest, exchange: Exchange) -> Answer:
         """The first answer that begins. Raises the GatewayError that the caller is to see."""
         queue = deque(plan.candidates)
-        last: tuple[UpstreamFailure, str] | None = None
+        last: tuple[UpstreamFailure, Deployment] | None = None
         while queue:
-            candidate = queue.popleft()
+            candidate = self._take(queue)
             outcome = await self._ask(candidate, queue, request, exchange)
             if isinstance(outcome, Answer):
                 return outcome
             if outcome is None:
                 continue
             if last is None or outcome.kind is not FailureKind.MODEL_MISSING:
-                last = outcome, candidate.deployment.provider
+                last = outcome, candidate.deployment
             fall_back = VERDICTS[outcome.kind].fall_back
             if fall_back is FallBack.NO:
                 break
             if fall_back is FallBack.LARGER_WINDOW:
-                queue = _larger(queue, candidate.deployment)
+                queue = _larger(queue, candidate.deployment, estimated_tokens(request.input_bytes))
             if self.clock.monotonic() >= exchange.deadline:
                 break
-        raise self._defeat(plan, last)
+        raise self._defeat(plan, last, exchange)
+
+    def _take(self, queue: deque[Candidate]) -> Candidate:
+        """The next candidate; of those that must all be waited for, the one that is ready soonest."""
+        first = queue.popleft()
+        if queue and self.state.standing(first.deployment) is Standing.COOLING:
+            queue.appendleft(first)
+            first = min(queue, key=self._cooling_until)
+            queue.remove(first)
+        return first
+
+    def _cooling_until(self, candidate: Candidate) -> float:
+        """Monotonic instant; infinite for who is not cooling, as there is nothing certain to wait for."""
+        if self.state.standing(candidate.deployment) is not Standing.COOLING:
+            return math.inf
+        parked = self.state.parked(candidate.deployment, self.clock.monotonic())
+        return parked.until if parked is not None else math.inf
 
     async def _ask(
         self, candidate: Candidate, others: Sequence[Candidate], request: ChatRequest, exchange: Exchange
     ) -> Answer | UpstreamFailure | None:
         """Try one candidate, as often as it may be: its answer, its last failure, or None if it was not asked."""
-        settings = exchange.snapshot.retry
-        circuit = self.state.circuits[candidate.deployment.provider]
+        provider = candidate.deployment.provider
+        circuit = self.state.circuits[provider]
         failure: UpstreamFailure | None = None
-        for nth in range(settings.max_attempts):
+        made = sum(1 for attempt in exchange.attempts if attempt.provider == provider) if exchange.attempts else 0
+        for nth in range(max(1, exchange.snapshot.retry.max_attempts - made)):
             if failure is not None:
                 wait = self._pause(failure, nth, exchange, alone=self._alone(others))
                 now = self.clock.monotonic()
@@ -124,10 +151,13 @@ class Attempts:
                 await self.clock.sleep(wait)
             try:
                 permit = await self._admission(candidate.deployment, others, exchange)
-                if permit is None:
-                    return failure
-                if nth == 0:
-                    circuit.budget.request(self.clock.monotonic())
+            except UpstreamFailure as error:
+                return error
+            if permit is None:
+                return failure
+            if nth == 0:
+                circuit.budget.request(self.clock.monotonic())
+            try:
                 return await self._attempt(candidate.deployment, permit, request, exchange)
             except UpstreamFailure as error:
                 failure = error
@@ -143,7 +173,7 @@ class Attempts:
         if verdict.retry is Retry.NO or (verdict.retry is Retry.ALONE and not alone):
             return None
         settings = exchange.snapshot.retry
-        if failure.status is not None and failure.status >= 400 and failure.status not in settings.retryable_statuses:
+        if failure.status not in (None, 200) and failure.status not in settings.retryable_statuses:
             return None
         if failure.kind is FailureKind.RATE_LIMITED:
             return 0.0  # the account is parked: admission waits for it
@@ -163,25 +193,40 @@ class Attempts:
         """
         circuit = self.state.circuits[deployment.provider]
         now = self.clock.monotonic()
-        patience = now + deployment.timeouts.first_token
+        patience = min(now + deployment.timeouts.first_token, exchange.deadline)
+        lease = self._limit(deployment, exchange) + deployment.timeouts.connect
         while True:
             standing = self.state.standing(deployment)
             at_once = standing is Standing.READY or standing is Standing.PROBE
             if not at_once and not self._alone(others):
                 return None
             if at_once or standing is Standing.MODEL_OUT:
-                return circuit.acquire(now, lease=deployment.timeouts.first_token + deployment.timeouts.connect)
+                return circuit.acquire(now, lease=lease)
             if standing is Standing.PROBING and now < patience:
-                await circuit.verdict(min(patience, exchange.deadline) - now)
+                await circuit.verdict(patience - now)
             elif standing is Standing.COOLING:
-                parked = self.state.parked(deployment, now)
-                if parked is not None and parked.until >= exchange.deadline:
-                    raise _still_cooling(parked.failure, parked.until - now)
-                if parked is not None:
-                    await self.clock.sleep(parked.until - now)
+                await self._cool_down(deployment, now, exchange)
             else:
                 return None
             now = self.clock.monotonic()
+
+    async def _cool_down(self, deployment: Deployment, now: float, exchange: Exchange) -> None:
+        """Wait for the end of a cooldown, and a little longer, so that all who wait do not come at once.
+
+        Raises the failure that parked the account where its end does not fit the deadline, or is too far away.
+        """
+        parked = self.state.parked(deployment, now)
+        if parked is None:
+            return
+        wait = parked.until - now
+        if parked.until >= exchange.deadline or wait > MAX_RETRY_AFTER:
+            raise _still_cooling(parked.failure, wait)
+        await self.clock.sleep(wait + self.rng.uniform(0, min(COOLDOWN_JITTER * wait, MAX_COOLDOWN_JITTER)))
+
+    def _limit(self, deployment: Deployment, exchange: Exchange) -> float:
+        """Seconds that one attempt may take up to its commit point."""
+        held = not exchange.streaming or exchange.commit is Commit.COMPLETE
+        return deployment.timeouts.answer if held else deployment.timeouts.first_token
 
     async def _attempt(
         self, deployment: Deployment, permit: Permit, request: ChatRequest, exchange: Exchange
@@ -200,8 +245,11 @@ class Attempts:
                 raise
         except UpstreamFailure as failure:
             verdict = VERDICTS[failure.kind]
-            ours = failure.kind is FailureKind.TIMEOUT and self.clock.monotonic() >= exchange.deadline
+            self._say_which_timeout(failure, deployment, request, exchange)
+            timed_out = failure.kind in (FailureKind.TIMEOUT, FailureKind.CONNECT)
+            ours = timed_out and self.clock.monotonic() >= exchange.deadline
             if verdict.counts and not ours:
+                self.state.circuits[deployment.provider].last_failure = failure
                 permit.fail(self.clock.monotonic())
             else:
                 permit.abandon()
@@ -210,13 +258,29 @@ class Attempts:
             raise
         except BaseException:
             permit.abandon()
+            exchange.abandoned = deployment
             self._record(deployment, exchange, started, began_at, None)
             raise
         exchange.answered_by = deployment
         exchange.attempt_started = started, began_at
         exchange.committed_at = self.clock.monotonic()
-        self.state.served(deployment)
-        return Answer(deployment, opening, upstream, permit, held, ended)
+        self.state.served(deployment, started)
+        circuit = self.state.circuits[deployment.provider]
+        return Answer(deployment, opening, upstream, circuit, permit, held, ended)
+
+    def _say_which_timeout(
+        self, failure: UpstreamFailure, deployment: Deployment, request: ChatRequest, exchange: Exchange
+    ) -> None:
+        """Whoever reads of a timeout wants to know which key to turn."""
+        if failure.kind is not FailureKind.TIMEOUT:
+            return
+        if self.clock.monotonic() >= exchange.deadline:
+            name, seconds = "request", exchange.snapshot.request_timeout
+        elif request.stream:
+            name, seconds = "first_token", deployment.timeouts.first_token
+        else:
+            name, seconds = "answer", deployment.timeouts.answer
+        failure.message = f"{failure.message} (timeout.{name} = {seconds:g} s)"
 
     async def _hold(
         self, upstream: Upstream, request: ChatRequest, exchange: Exchange, deployment: Deployment, until: float
@@ -227,7 +291,12 @@ class Attempts:
         size = 0
         committed = finished = False
         while True:
-            frames = await upstream.read(until)
+            try:
+                frames = await upstream.read(until)
+            except UpstreamFailure:
+                if finished:
+                    return held, True  # whole but for its [DONE]
+                raise
             if not frames:
                 if not committed:
                     raise UpstreamFailure(FailureKind.UNREADABLE, "the answer ended before its first content")
@@ -270,15 +339,19 @@ class Attempts:
             error=f"{failure.kind.value}: {failure.message}" if failure is not None else None,
         )
         exchange.attempts.append(record)
-        for sink in self.sinks:
-            sink.attempt(record)
+        self.publisher.attempt(record)
 
-    def _defeat(self, plan: Plan, last: tuple[UpstreamFailure, str] | None) -> GatewayError:
+    def _defeat(self, plan: Plan, last: tuple[UpstreamFailure, Deployment] | None, exchange: Exchange) -> GatewayError:
         """What the caller is told when no candidate answered."""
-        if last is not None:
-            failure, provider = last
-            return answer_to(failure, provider=provider)
-        return nobody(plan, self.state)
+        if last is None:
+            return nobody(plan, self.state)
+        failure, deployment = last
+        exchange.refused_by = deployment
+        if failure.kind is FailureKind.RATE_LIMITED and failure.retry_after is None:
+            now = self.clock.monotonic()
+            parked = self.state.parked(deployment, now)
+            failure.retry_after = parked.until - now if parked is not None else None
+        return answer_to(failure, provider=deployment.provider)
 
 
 def nobody(plan: Plan, state: LiveState) -> GatewayError:
@@ -292,7 +365,8 @@ def nobody(plan: Plan, state: LiveState) -> GatewayError:
     if keyless and not circuits:
         names = ", ".join(sorted({each.deployment.provider for each in keyless}))
         return UpstreamError(
-            f"no provider of {model!r} has a working key ({names}); keys are tested again by themselves"
+            f"no provider of {model!r} has a working key ({names}); keys are tested again by themselves",
+            retry_after=min(state.retest_in([each.deployment for each in keyless]), MAX_RETRY_AFTER),
         )
     wait = min(max(1.0, state.opens_in(circuits)), MAX_RETRY_AFTER)
     return CircuitsOpen(f"no provider of {model!r} is healthy: all providers have open circuits", retry_after=wait)
@@ -302,9 +376,7 @@ def _still_cooling(failure: UpstreamFailure, seconds: float) -> UpstreamFailure:
     return UpstreamFailure(FailureKind.RATE_LIMITED, failure.message, status=failure.status, retry_after=seconds)
 
 
-def _larger(queue: deque[Candidate], than: Deployment) -> deque[Candidate]:
-    """Candidates whose window is known to be larger than that of ``than``."""
-    window = than.context_window
-    if window is None:
-        return deque()
+def _larger(queue: deque[Candidate], than: Deployment, input_tokens: int) -> deque[Candidate]:
+    """Candidates whose window is known to be larger than that of ``than``, or than the request if that is unknown."""
+    window = than.context_window or input_tokens
     return deque(each for each in queue if (each.deployment.context_window or 0) > window)

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from arbstr.domain.errors import CallerLeft, GatewayError
+from arbstr.domain.errors import GatewayError, UpstreamRejected
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Commit, Deployment, Plan, Snapshot, StreamMetadata
@@ -34,12 +34,16 @@ class Exchange(msgspec.Struct, eq=False):
     attempts: list[AttemptRecord] = []
     """Attempts that are over; the one that serves is added when the exchange is settled."""
     answered_by: Deployment | None = None
+    refused_by: Deployment | None = None
+    """Whose failure was the last word."""
+    abandoned: Deployment | None = None
+    """Who had been asked, and had not answered yet, when the request was interrupted."""
     attempt_started: tuple[float, float] = (0.0, 0.0)
     """When the attempt that serves began: monotonic, and seconds since the epoch."""
     committed_at: float | None = None
     """Monotonic instant of the commit point."""
-    complete: bool = False
-    """The caller has had the whole answer: whatever happens now changes nothing for it."""
+    completed_at: float | None = None
+    """Monotonic instant at which the caller had been given the whole answer: what happens later changes nothing."""
     usage: Usage | None = None
     """As the provider reported it."""
     content_bytes: int = 0
@@ -66,8 +70,10 @@ class Exchange(msgspec.Struct, eq=False):
             self.interruption = reason
             self.task.cancel()
 
-    def caller_left(self) -> None:
-        self.interrupt(CallerLeft("the caller left before the answer was complete"))
+    @property
+    def passes_a_refusal(self) -> bool:
+        """The caller is told what a provider said of its request: that provider has answered it."""
+        return isinstance(self.error, UpstreamRejected)
 
     @property
     def streaming(self) -> bool:

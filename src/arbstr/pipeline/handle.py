@@ -17,6 +17,7 @@ from arbstr.domain.routing import Plan, Snapshot
 from arbstr.pipeline.admission import admit, enter
 from arbstr.pipeline.attempts import Attempts
 from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.publish import Publisher
 from arbstr.pipeline.relay import relay, tell
 from arbstr.pipeline.settle import settle
 from arbstr.pipeline.state import LiveState
@@ -41,10 +42,14 @@ class Pipeline:
         self.snapshot = snapshot
         self.state = state
         self._clock = clock
-        self._sinks = sinks
+        self._publisher = Publisher(sinks, log)
         self._log = log
         self._attempts = Attempts(
-            providers=providers, state=state, clock=clock, sinks=sinks, rng=rng if rng is not None else random.Random()
+            providers=providers,
+            state=state,
+            clock=clock,
+            publisher=self._publisher,
+            rng=rng if rng is not None else random.Random(),
         )
         state.adopt(snapshot)
 
@@ -54,7 +59,7 @@ class Pipeline:
             caller.request_id, self.snapshot, now=self._clock.monotonic(), received_at=self._clock.time()
         )
         self.state.in_flight.add(exchange)
-        caller.watch(exchange.caller_left)
+        caller.watch(exchange.interrupt)
         try:
             try:
                 await self._line(caller, exchange)
@@ -70,7 +75,7 @@ class Pipeline:
         finally:
             exchange.task = None
             self.state.in_flight.discard(exchange)
-            settle(exchange, state=self.state, clock=self._clock, sinks=self._sinks)
+            settle(exchange, state=self.state, clock=self._clock, publisher=self._publisher)
 
     async def _line(self, caller: Caller, exchange: Exchange) -> None:
         enter(self.state, exchange)
@@ -100,7 +105,7 @@ class Pipeline:
             raise asyncio.CancelledError
         if exchange.task is not None:
             exchange.task.uncancel()
-        if exchange.complete:
+        if exchange.completed_at is not None:
             return
         if exchange.error is None:
             exchange.error = reason

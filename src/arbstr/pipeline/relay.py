@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from arbstr.dialects.envelopes import error_envelope, error_event
 from arbstr.dialects.metadata import metadata_comment, metadata_event
-from arbstr.dialects.sse import event
+from arbstr.dialects.sse import DONE
 from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.money import sats, sats_text
@@ -24,7 +24,8 @@ from arbstr.pipeline.transcript import Transcript
 from arbstr.policy.verdict import VERDICTS, answer_to
 from arbstr.ports import Caller, Clock
 
-DONE = event(b"[DONE]")
+AFTER_FINISH = 0.5
+"""Seconds that a provider has to send usage and ``[DONE]`` after its finish."""
 
 AFTERMATH = 0.25
 """Seconds that a finished stream's connection has to end its body, so that it can be used again."""
@@ -50,13 +51,14 @@ async def _whole(answer: Answer, caller: Caller, exchange: Exchange, clock: Cloc
         headers.append((b"x-arbstr-cost-sats", sats_text(price).encode()))
     headers.append((b"x-arbstr-latency-ms", str(_elapsed_ms(exchange, clock)).encode()))
     await caller.answer(200, headers, frame.raw)
+    exchange.completed_at = clock.monotonic()
 
 
 async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clock) -> None:
-    permit, upstream = answer.permit, answer.upstream
+    permit = answer.permit
     request = exchange.request
     assert request is not None
-    transcript = Transcript(exchange, answer.deployment, wants_usage=request.include_usage)
+    transcript = Transcript(exchange, answer.deployment, wants_usage=request.include_usage, choices=request.n)
     permit.commit()
     headers = route_headers(exchange)
     headers.append((b"x-arbstr-streaming", b"true"))
@@ -75,20 +77,36 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
             if ended:
                 passed = DONE  # a finish without [DONE] is complete, and is given one
                 break
-            frames = await upstream.read(min(clock.monotonic() + answer.idle, exchange.deadline))
+            frames = await _next(answer, exchange, clock, finished=transcript.all_finished)
             ended = not frames
             if ended and not transcript.finished:
                 raise UpstreamFailure(FailureKind.UNREADABLE, "the stream was cut before its end")
     except UpstreamFailure as failure:
         late = failure.kind is FailureKind.TIMEOUT and clock.monotonic() >= exchange.deadline
+        if failure.kind is FailureKind.TIMEOUT:
+            name, seconds = ("request", exchange.snapshot.request_timeout) if late else ("idle", answer.idle)
+            failure.message = f"{failure.message} (timeout.{name} = {seconds:g} s)"
         if VERDICTS[failure.kind].counts and not late:
+            answer.circuit.last_failure = failure
             permit.fail(clock.monotonic())
         raise answer_to(failure, provider=answer.deployment.provider) from failure
     permit.succeed()
     await caller.finish(passed + _metadata(exchange, clock))
-    exchange.complete = True
+    exchange.completed_at = clock.monotonic()
     if not ended:
         await _end_of_body(answer, clock)
+
+
+async def _next(answer: Answer, exchange: Exchange, clock: Clock, *, finished: bool) -> Sequence[Frame]:
+    """The next frames; none at the end. What follows a finish (usage, ``[DONE]``) is waited for only a moment, and its
+    absence, by whatever fault, is the end."""
+    patience = AFTER_FINISH if finished else answer.idle
+    try:
+        return await answer.upstream.read(min(clock.monotonic() + patience, exchange.deadline))
+    except UpstreamFailure:
+        if finished:
+            return ()
+        raise
 
 
 async def _end_of_body(answer: Answer, clock: Clock) -> None:
@@ -104,17 +122,17 @@ async def tell(caller: Caller, exchange: Exchange, error: GatewayError) -> None:
         return
     if not caller.answered:
         headers = route_headers(exchange)
-        if error.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, -int(-error.retry_after // 1))).encode()))
+        if error.retry_after_header is not None:
+            headers.append((b"retry-after", error.retry_after_header))
         await caller.answer(error.status, headers, error_envelope(error))
-    elif exchange.streaming:
+    elif exchange.streaming and exchange.answered_by is not None:
         await caller.finish(error_event(error), close=True)
 
 
 def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """Who answered, with which model, and what failed before: as far as it is known."""
     headers: list[tuple[bytes, bytes]] = []
-    served = exchange.answered_by
+    served = exchange.answered_by or (exchange.refused_by if exchange.passes_a_refusal else None)
     if served is not None:
         headers.append((b"x-arbstr-provider", _header_text(served.provider)))
         headers.append((b"x-arbstr-model", _header_text(served.model)))

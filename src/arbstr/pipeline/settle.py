@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from arbstr.domain.errors import CallerLeft, UpstreamFailure
 from arbstr.domain.money import MicroSats
 from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
+from arbstr.domain.routing import Deployment
 from arbstr.domain.usage import Usage, estimated_tokens
 from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.state import LiveState
@@ -16,44 +15,54 @@ from arbstr.ports import Clock, RecordSink
 
 def used(exchange: Exchange) -> Usage | None:
     """What the request used: the provider's own numbers, or an estimate of what it read and produced. None where no
-    provider began to answer."""
-    if exchange.usage is not None:
-        return exchange.usage
-    if exchange.answered_by is None or exchange.request is None:
+    provider was at work on it: one that was, when the request was interrupted, has read it and will charge for that.
+
+    The numbers of an answer that was broken off may be those of its beginning, and some providers report no output
+    at all: then what was produced counts, if it is more.
+    """
+    reported = exchange.usage
+    if exchange.request is None or (exchange.answered_by is None and exchange.abandoned is None):
         return None
+    if reported is not None and reported.output_tokens and exchange.error is None:
+        return reported
+    produced = estimated_tokens(exchange.content_bytes)
+    if reported is not None and reported.output_tokens >= produced:
+        return reported
     return Usage(
-        input_tokens=estimated_tokens(exchange.request.input_bytes),
-        output_tokens=estimated_tokens(exchange.content_bytes),
+        input_tokens=reported.input_tokens if reported else estimated_tokens(exchange.request.input_bytes),
+        output_tokens=produced,
+        cached_input_tokens=reported.cached_input_tokens if reported else 0,
         estimated=True,
     )
 
 
 def cost(exchange: Exchange, usage: Usage | None) -> MicroSats | None:
     """The price of ``usage`` at the provider that served, as the request's own snapshot has it."""
-    if usage is None or exchange.answered_by is None:
+    deployment = exchange.answered_by or exchange.abandoned
+    if usage is None or deployment is None:
         return None
-    return cost_of(usage, exchange.answered_by)
+    return cost_of(usage, deployment)
 
 
-def settle(exchange: Exchange, *, state: LiveState, clock: Clock, sinks: Sequence[RecordSink]) -> None:
+def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:
     """Close the books on a request: called exactly once for each, on every way out."""
-    now = clock.monotonic()
+    now = exchange.completed_at if exchange.completed_at is not None else clock.monotonic()
     usage = used(exchange)
     price = cost(exchange, usage)
     served = exchange.answered_by
     if served is not None:
-        _close_attempt(exchange, price, now, sinks)
-        if usage is not None and not usage.estimated and exchange.error is None and exchange.plan is not None:
-            state.saw_output(exchange.plan.route.model, usage.output_tokens)
-    record = _record(exchange, usage, price, now)
-    for sink in sinks:
-        sink.request(record)
+        _close_attempt(exchange, served, price, now, publisher)
+        plan, request = exchange.plan, exchange.request
+        if usage is not None and not usage.estimated and exchange.error is None and plan and request:
+            state.saw_output(plan.route.model, usage.output_tokens, request.n)
+    publisher.request(_record(exchange, usage, price, now))
 
 
-def _close_attempt(exchange: Exchange, price: MicroSats | None, now: float, sinks: Sequence[RecordSink]) -> None:
+def _close_attempt(
+    exchange: Exchange, served: Deployment, price: MicroSats | None, now: float, publisher: RecordSink
+) -> None:
     """The attempt that served is over too."""
-    served, (started, began_at) = exchange.answered_by, exchange.attempt_started
-    assert served is not None
+    started, began_at = exchange.attempt_started
     failure = exchange.error.__cause__ if exchange.error is not None else None
     record = AttemptRecord(
         request_id=exchange.request_id,
@@ -66,12 +75,12 @@ def _close_attempt(exchange: Exchange, price: MicroSats | None, now: float, sink
         cost=price,
     )
     exchange.attempts.append(record)
-    for sink in sinks:
-        sink.attempt(record)
+    publisher.attempt(record)
 
 
 def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, now: float) -> RequestRecord:
-    request, served, error = exchange.request, exchange.answered_by, exchange.error
+    request, error = exchange.request, exchange.error
+    served = exchange.answered_by or exchange.abandoned or (exchange.refused_by if exchange.passes_a_refusal else None)
     committed = exchange.committed_at
     source = CostSource.NONE
     if price is not None and usage is not None:
@@ -105,10 +114,10 @@ def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, no
 
 
 def _stream_status(exchange: Exchange) -> StreamStatus | None:
+    if isinstance(exchange.error, CallerLeft):
+        return StreamStatus.CLIENT_DISCONNECT
     if not exchange.streaming:
         return None
     if exchange.error is None:
         return StreamStatus.COMPLETE
-    if isinstance(exchange.error, CallerLeft):
-        return StreamStatus.CLIENT_DISCONNECT
     return StreamStatus.TRUNCATED if exchange.answered_by is not None else None

@@ -6,8 +6,9 @@ Keyed by stable names. Everything changes between two awaits, on one event loop,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from arbstr.domain.errors import Draining, UpstreamFailure
+from arbstr.domain.errors import Draining, UpstreamFailure, UpstreamTimeout
 from arbstr.domain.health import CircuitState
 from arbstr.domain.routing import BreakerSettings, Deployment, Snapshot
 from arbstr.pipeline.exchange import Exchange
@@ -18,6 +19,9 @@ from arbstr.policy.pricing import DEFAULT_OUTPUT_TOKENS, OutputMean
 from arbstr.policy.retry import RetryBudget
 from arbstr.policy.verdict import Park
 from arbstr.ports import Clock, Log
+
+DEADLINE_GRACE = 1.0
+"""Seconds that a request past its deadline has to end by itself."""
 
 
 class Circuit:
@@ -30,6 +34,8 @@ class Circuit:
         self._clock = clock
         self._log = log
         self._known = CircuitState.CLOSED
+        self.last_failure: UpstreamFailure | None = None
+        """The last one that counted."""
         self._waiters: list[asyncio.Future[None]] = []
 
     def _changed(self) -> None:
@@ -39,13 +45,20 @@ class Circuit:
         self._waiters.clear()
         state = self.breaker.state(self._clock.monotonic())
         if state is CircuitState.OPEN:
-            self._log.warning("circuit opened", provider=self._provider, failures=self.breaker.failure_count)
+            self._log.warning(
+                "circuit opened" if self._known is CircuitState.CLOSED else "probe failed, circuit opened again",
+                provider=self._provider,
+                failures=self.breaker.failure_count,
+                error=self.last_failure.message if self.last_failure is not None else None,
+                probe_in_s=round(self.breaker.opens_in(self._clock.monotonic()), 1),
+            )
         elif state is CircuitState.CLOSED and self._known is not CircuitState.CLOSED:
             self._log.info("circuit closed", provider=self._provider)
         self._known = state
 
     async def verdict(self, seconds: float) -> bool:
-        """Wait until the probe that is out has said something, at most ``seconds``; whether it has."""
+        """Wait until the probe that is out has said something or was given up, at most ``seconds``; whether it has."""
+        seconds = min(seconds, self.breaker.probe_expires_in(self._clock.monotonic()))
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -66,7 +79,10 @@ class LiveState:
         self.log = log
         self.circuits: dict[str, Circuit] = {}
         self.in_flight: set[Exchange] = set()
+        self.stopping = False
+        """Told to stop: no longer ready, and still serving."""
         self.draining = False
+        """Nothing new is taken."""
         self._accounts: dict[str, Parked] = {}
         self._models: dict[str, Parked] = {}
         self._means: dict[str, OutputMean] = {}
@@ -85,14 +101,14 @@ class LiveState:
         if breaker.closed and not self._accounts and not self._models:
             return Standing.READY  # nearly always
         now = self.clock.monotonic()
+        state = breaker.state(now)
+        if state is CircuitState.OPEN:
+            return Standing.OPEN
         parked = self.parked(deployment, now)
         if parked is not None:
             return _STANDING_OF[parked.park]
-        state = breaker.state(now)
         if state is CircuitState.CLOSED:
             return Standing.READY
-        if state is CircuitState.OPEN:
-            return Standing.OPEN
         return Standing.PROBE if breaker.admits(now) else Standing.PROBING
 
     def parked(self, deployment: Deployment, now: float) -> Parked | None:
@@ -112,31 +128,50 @@ class LiveState:
             self._models[deployment.name] = parked
             return
         self._accounts[deployment.provider] = parked
-        if parked.park is Park.KEY:
-            self.log.error(
-                "a provider's key is out of use",
-                provider=deployment.provider,
-                error=failure.message,
-                retest_in_s=round(parked.until - now, 1),
-            )
+        if previous is not None and previous.park is parked.park and now < previous.until:
+            return  # already said
+        say = self.log.error if parked.park is Park.KEY else self.log.warning
+        say(
+            "a provider's key is out of use" if parked.park is Park.KEY else "a provider asked us to wait",
+            provider=deployment.provider,
+            error=failure.message,
+            again_in_s=round(parked.until - now, 1),
+        )
 
-    def served(self, deployment: Deployment) -> None:
-        """A deployment answered: nothing of it is set aside any more."""
-        if self._accounts or self._models:
-            self._accounts.pop(deployment.provider, None)
-            self._models.pop(deployment.name, None)
+    def served(self, deployment: Deployment, began: float) -> None:
+        """A deployment answered an attempt that ``began`` then (monotonic): what was set aside before that is free."""
+        for place, key in ((self._accounts, deployment.provider), (self._models, deployment.name)):
+            parked = place.get(key)
+            if parked is not None and parked.since <= began:
+                del place[key]
+                if parked.park is Park.KEY:
+                    self.log.info("a provider's key works again", provider=deployment.provider)
 
     def mean_output(self, model: str) -> int:
         """Output tokens to expect of a model's next answer."""
         mean = self._means.get(model)
         return DEFAULT_OUTPUT_TOKENS if mean is None else mean.expected()
 
-    def saw_output(self, model: str, tokens: int) -> None:
-        """Remember an answer's output. ``model`` must be a configured name, so that callers cannot grow the memory."""
+    def saw_output(self, model: str, tokens: int, choices: int) -> None:
+        """Remember an answer's output: ``tokens`` in all its choices.
+
+        ``model`` must be a route's name, so that callers cannot grow the memory.
+        """
         mean = self._means.get(model)
         if mean is None:
             mean = self._means[model] = OutputMean()
-        mean.add(tokens)
+        mean.add(tokens, choices)
+
+    def parked_accounts(self) -> dict[str, Parked]:
+        """Providers whose account or key is set aside now."""
+        now = self.clock.monotonic()
+        return {name: parked for name, parked in self._accounts.items() if now < parked.until}
+
+    def retest_in(self, deployments: Sequence[Deployment]) -> float:
+        """Seconds until the first of some parked ones may be asked again."""
+        now = self.clock.monotonic()
+        waits = [parked.until - now for each in deployments if (parked := self.parked(each, now)) is not None]
+        return min(waits, default=0.0)
 
     def opens_in(self, deployments: tuple[Deployment, ...]) -> float:
         """Seconds until the first of some open circuits admits a probe."""
@@ -146,7 +181,13 @@ class LiveState:
     def interrupt_all(self) -> None:
         """Drain timeout: stop what is still under way."""
         for exchange in list(self.in_flight):
-            exchange.interrupt(Draining("the gateway is stopping"))
+            exchange.interrupt(Draining("the gateway is stopping", retry_after=1.0))
+
+    def enforce_deadlines(self) -> None:
+        """Stop what is past its deadline and has not noticed: a stream whose caller reads ever more slowly."""
+        now = self.clock.monotonic()
+        for exchange in [each for each in self.in_flight if now > each.deadline + DEADLINE_GRACE]:
+            exchange.interrupt(UpstreamTimeout("the answer was not complete within the request's time"))
 
 
 _STANDING_OF = {Park.ACCOUNT: Standing.COOLING, Park.KEY: Standing.KEY_OUT, Park.MODEL: Standing.MODEL_OUT}

@@ -17,18 +17,24 @@ from arbstr.policy.pricing import cost_of
 class Transcript:
     """Reads frames on their way to the caller. ``done``, ``finished`` and ``failure`` say how far the answer is."""
 
-    __slots__ = ("_deployment", "_exchange", "_wants_usage", "done", "failure", "finished")
+    __slots__ = ("_deployment", "_exchange", "_unfinished", "_wants_usage", "done", "failure", "finished")
 
-    def __init__(self, exchange: Exchange, deployment: Deployment, *, wants_usage: bool) -> None:
+    def __init__(self, exchange: Exchange, deployment: Deployment, *, wants_usage: bool, choices: int) -> None:
         self._exchange = exchange
         self._deployment = deployment
         self._wants_usage = wants_usage
         self.done = False
         """The provider said ``[DONE]``."""
+        self._unfinished = choices
         self.finished = False
         """A finish reason was seen."""
         self.failure: UpstreamFailure | None = None
         """The provider reported an error in the stream; nothing after it counts."""
+
+    @property
+    def all_finished(self) -> bool:
+        """Every choice has had its finish reason: there is no more content to come."""
+        return self._unfinished <= 0
 
     def take(self, frames: Sequence[Frame]) -> bytes:
         """The bytes to pass on for ``frames``: all but usage that nobody asked for and what could not be read."""
@@ -52,13 +58,14 @@ class Transcript:
         exchange.content_bytes += frame.content_bytes
         if frame.finish is not None:
             self.finished = True
+            self._unfinished -= 1
         if frame.done:
             self.done = True
         if frame.usage_only and not self._wants_usage:
             exchange.usage = merge_usage(exchange.usage, frame.usage)
             return b""
         if frame.usage is not None:
-            usage = exchange.usage = merge_usage(exchange.usage, frame.usage) or frame.usage
+            exchange.usage = usage = merge_usage(exchange.usage, frame.usage)
             if self._wants_usage:
                 return with_cost(frame, sats(cost_of(usage, self._deployment)))
         return frame.raw

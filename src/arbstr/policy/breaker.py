@@ -65,6 +65,10 @@ class Breaker:
             return 0.0
         return max(0.0, self._opened_at + self.settings.timeout - now)
 
+    def probe_expires_in(self, now: float) -> float:
+        """Seconds until the first probe that is out is given up; infinite where none is."""
+        return min((probe.expires_at - now for probe in self._probes if probe.expires_at > now), default=float("inf"))
+
     def acquire(self, now: float, *, lease: float) -> Permit | None:
         """A permit for one attempt, or None. ``lease``: seconds after which a probe that said nothing is given up."""
         if self._state is CircuitState.CLOSED:
@@ -85,9 +89,11 @@ class Breaker:
         self._probes = []
 
     def _commit(self, probe: Permit) -> None:
-        current = probe.generation == self._generation
+        if probe not in self._probes:
+            return  # its place was given to another: it has no say, now or later
         self._succeed(probe)
-        if current and self._state is CircuitState.CLOSED:
+        probe.probing = False
+        if self._state is CircuitState.CLOSED:
             probe.generation = self._generation
 
     def _succeed(self, permit: Permit) -> None:
@@ -149,7 +155,6 @@ class Permit:
         """The commit point of a stream: a probe votes success here, and what comes later is a new vote."""
         if self.probing and not self._voted:
             self._breaker._commit(self)
-            self.probing = False
 
     def succeed(self) -> None:
         if not self._voted:

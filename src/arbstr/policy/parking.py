@@ -1,15 +1,16 @@
 """What is set aside after a failure that is not a matter of health: an account, a key, a model.
 
-A 429 cools the account down: until its Retry-After, or for a time that doubles from 1 s to 60 s while it keeps
-saying so. A refused key, or one without credit, is out until a timed re-test, which doubles from 60 s to 30 min. A
-model that a provider does not have is not asked for there for 5 min. Any success at the same place clears it.
+A 429 cools the account down: until its Retry-After (at least 1 s), or for a time that doubles from 1 s to 60 s while
+it keeps saying so. A refused key, or one without credit, is out until a timed re-test, which doubles from 60 s to
+30 min. A model that a provider does not have is not asked for there for 5 min. A success at the same place, of an
+attempt that began later, clears it.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from arbstr.domain.errors import FailureKind, UpstreamFailure
+from arbstr.domain.errors import UpstreamFailure
 from arbstr.policy.verdict import VERDICTS, Park
 
 COOLDOWN = (1.0, 60.0)
@@ -26,9 +27,10 @@ MAX_COOLDOWN = 3600.0
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """Set aside until the monotonic instant ``until``."""
+    """Set aside from the monotonic instant ``since`` until the instant ``until``."""
 
     park: Park
+    since: float
     until: float
     wait: float
     """Seconds that it was set aside for, from which the next wait doubles."""
@@ -41,7 +43,7 @@ def park(failure: UpstreamFailure, previous: Parked | None, now: float) -> Parke
     if kind is Park.NOTHING:
         return None
     if kind is Park.MODEL:
-        return Parked(kind, now + MODEL_RETEST, MODEL_RETEST, failure)
+        return Parked(kind, now, now + MODEL_RETEST, MODEL_RETEST, failure)
     shortest, longest = COOLDOWN if kind is Park.ACCOUNT else KEY_RETEST
     if previous is not None and previous.park is kind:
         if now < previous.until and failure.retry_after is None:
@@ -50,8 +52,6 @@ def park(failure: UpstreamFailure, previous: Parked | None, now: float) -> Parke
     else:
         wait = shortest
     if failure.retry_after is not None:
-        wait = min(failure.retry_after, MAX_COOLDOWN)
-        if failure.kind is FailureKind.OUT_OF_CREDIT:
-            wait = max(wait, shortest)
-        return Parked(kind, now + wait, shortest, failure)
-    return Parked(kind, now + wait, wait, failure)
+        asked = max(shortest, min(failure.retry_after, MAX_COOLDOWN))
+        return Parked(kind, now, now + asked, shortest, failure)
+    return Parked(kind, now, now + wait, wait, failure)

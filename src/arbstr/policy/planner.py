@@ -58,7 +58,7 @@ def plan(
     allowed, rejected = allow(route, rule, request.model)
     strategy = rule.strategy if rule is not None and rule.strategy is not None else route.strategy
     by_cost = strategy is Strategy.CHEAPEST
-    input_tokens, output_tokens = expected_tokens(request, mean_output(request.model))
+    input_tokens, output_tokens = expected_tokens(request, mean_output(route.model))
     entries: list[tuple[int, int, str, str, MicroSats, Deployment, Standing]] = []
     for position, each in enumerate(allowed):
         stands = standing(each)
@@ -96,9 +96,18 @@ def choose_rule(rules: Sequence[PolicyRule], name: str | None, request: ChatRequ
         known = ", ".join(rule.name for rule in rules) or "none is configured"
         raise InvalidRequest(f"unknown policy {name!r} in X-Arbstr-Policy (known: {known})", param="X-Arbstr-Policy")
     for rule in rules:
-        if rule.keywords and _keywords(rule.keywords).search(request.last_user_text):
+        if rule.keywords and _keywords(rule.keywords).search(_searched(request.last_user_text)):
             return rule
     return None
+
+
+SEARCHED = 64 * 1024
+"""Characters at each end of the last user message that are searched for keywords: of a longer one, the middle is not,
+so that one large document does not stop everybody."""
+
+
+def _searched(text: str) -> str:
+    return text if len(text) <= 2 * SEARCHED else f"{text[:SEARCHED]} {text[-SEARCHED:]}"
 
 
 @lru_cache(maxsize=1024)

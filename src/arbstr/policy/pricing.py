@@ -22,8 +22,9 @@ class OutputMean:
         self._answers = 0
         self._tokens = 0
 
-    def add(self, output_tokens: int) -> None:
-        self._answers += 1
+    def add(self, output_tokens: int, choices: int = 1) -> None:
+        """An answer of ``choices`` choices used ``output_tokens`` in all: each choice counts as an answer."""
+        self._answers += choices
         self._tokens += output_tokens
 
     def expected(self) -> int:

@@ -90,5 +90,7 @@ def answer_to(failure: UpstreamFailure, *, provider: str) -> GatewayError:
         return UpstreamRejected(
             failure.message, status=failure.status or 400, code=code, type=failure.type, param=failure.param
         )
-    retry_after = failure.retry_after if answer in (RateLimited, Overloaded) else None
-    return answer(f"{provider}: {failure.message}", retry_after=retry_after)
+    message = f"{provider}: {failure.message}"
+    if answer is RateLimited or answer is Overloaded:
+        return answer(message, retry_after=failure.retry_after if failure.retry_after is not None else 1.0)
+    return answer(message)

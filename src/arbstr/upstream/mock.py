@@ -55,9 +55,6 @@ class MockProvider:
     def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> MockAttempt:
         return MockAttempt(self, request, deployment)
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
 
 class MockAttempt:
     def __init__(self, provider: MockProvider, request: ChatRequest, deployment: Deployment) -> None:

@@ -55,9 +55,6 @@ class OpenAIProvider:
     def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> OpenAIAttempt:
         return OpenAIAttempt(self, request, deployment, until)
 
-    async def close(self) -> None:
-        """The pool is closed by who made it."""
-
 
 def _head(origin: Origin, path: str, api_key: Secret | None) -> bytes:
     lines = [
@@ -86,21 +83,20 @@ class OpenAIAttempt:
         self._exchange: Exchange | None = None
 
     async def __aenter__(self) -> WholeAnswer | StreamAnswer:
+        known = self._provider.without_stream_options
+        without = self._deployment.name in known and "stream_options" not in self._request.fields
         try:
-            return await self._send()
+            return await self._send(stream_options=not without)
         except UpstreamFailure as failure:
-            if not self._refused_stream_options(failure):
+            if without or not self._refused_stream_options(failure):
                 raise
-        self._provider.without_stream_options.add(self._deployment.name)
-        return await self._send()
+        answer = await self._send(stream_options=False)
+        known.add(self._deployment.name)
+        return answer
 
-    async def _send(self) -> WholeAnswer | StreamAnswer:
+    async def _send(self, *, stream_options: bool) -> WholeAnswer | StreamAnswer:
         provider, request, deployment = self._provider, self._request, self._deployment
-        body = encode_chat(
-            request,
-            model=deployment.model,
-            stream_options=deployment.name not in provider.without_stream_options,
-        )
+        body = encode_chat(request, model=deployment.model, stream_options=stream_options)
         exchange = provider.pool.request(
             provider.origin, provider.head, body, connect_timeout=deployment.timeouts.connect, until=self._until
         )
@@ -126,14 +122,13 @@ class OpenAIAttempt:
         return redacted(failure, self._provider.redact)
 
     def _refused_stream_options(self, failure: UpstreamFailure) -> bool:
-        """Some servers know no ``stream_options`` and say so with a 400 that names it. Never the caller's own wish:
-        a caller who asked for usage is told that it cannot be had."""
+        """Some servers know no ``stream_options`` and say so with a 400 that names it. Only where the field is ours:
+        a caller's own is the caller's to change."""
         return (
             self._request.stream
-            and not self._request.include_usage
+            and "stream_options" not in self._request.fields
             and failure.status in (400, 422)
             and "stream_options" in f"{failure.message} {failure.param}"
-            and self._deployment.name not in self._provider.without_stream_options
         )
 
     async def __aexit__(
@@ -164,9 +159,9 @@ class WholeAnswer:
                 return (_collected(body),)
             return (parse_whole(body),)
         except TransportError as error:
-            raise failure_of(error) from error
+            raise failure_of(error, status=self.status) from error
         except UpstreamFailure as failure:
-            raise redacted(failure, self._redact) from failure
+            raise redacted(failure, self._redact, status=self.status) from failure
 
 
 def _streamed(response: Response, body: bytes) -> bool:
@@ -203,9 +198,9 @@ class StreamAnswer:
                     return self._checked(frames)
             return ()
         except TransportError as error:
-            raise failure_of(error) from error
+            raise failure_of(error, status=self.status) from error
         except UpstreamFailure as failure:
-            raise redacted(failure, self._redact) from failure
+            raise redacted(failure, self._redact, status=self.status) from failure
 
     async def _next(self, until: float) -> bytes:
         data = await self._response.read(until)
@@ -224,20 +219,26 @@ class StreamAnswer:
     def _checked(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         for frame in frames:
             if frame.failure is not None:
-                redacted(frame.failure, self._redact)
+                redacted(frame.failure, self._redact, status=self.status)
         return frames
 
 
-def redacted(failure: UpstreamFailure, redact: Redact) -> UpstreamFailure:
-    """The same failure with known secrets masked in its text."""
+def redacted(failure: UpstreamFailure, redact: Redact, *, status: int | None = None) -> UpstreamFailure:
+    """The same failure with known secrets masked in its text, and the HTTP status with which it came."""
+    if failure.status is None:
+        failure.status = status
     failure.message = redact(failure.message)
     failure.args = (failure.message,)
+    for name in ("code", "type", "param"):
+        value = getattr(failure, name)
+        if value is not None:
+            setattr(failure, name, redact(value))
     return failure
 
 
-def failure_of(error: TransportError) -> UpstreamFailure:
-    """What a transport error means for the pipeline."""
-    return UpstreamFailure(_KINDS.get(type(error), FailureKind.UNREADABLE), error.reason)
+def failure_of(error: TransportError, *, status: int | None = None) -> UpstreamFailure:
+    """What a transport error means for the pipeline; ``status`` where an answer had begun."""
+    return UpstreamFailure(_KINDS.get(type(error), FailureKind.UNREADABLE), error.reason, status=status)
 
 
 def _kinds() -> dict[type[TransportError], FailureKind]:

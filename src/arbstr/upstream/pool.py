@@ -222,6 +222,8 @@ class Pool:
 
     def _sweep(self) -> None:
         """Tell everything whose deadline has passed, close what was idle for too long, and come again if need be."""
+        # Armed again before anything else: whatever fails below, deadlines go on being kept.
+        self._arm(self.limits.sweep)
         now = self.clock()
         self._swift = bool(self._timed)
         for timed in [timed for timed in self._timed if timed.deadline <= now]:
@@ -230,8 +232,8 @@ class Pool:
             lane.expire_idle(now - self.limits.keepalive_idle)
             if lane.unused:
                 del self._lanes[lane.origin]
-        self._timer = None
-        if self._swift:
-            self._arm(self.limits.sweep)
-        elif self._lanes:
-            self._arm(IDLE_SWEEP)
+        if not self._swift and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            if self._lanes:
+                self._arm(IDLE_SWEEP)
