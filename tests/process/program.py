@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -124,12 +124,10 @@ async def running(
     environ: Mapping[str, str] | None = None,
     limits: str = "",
     module: str = "arbstr",
-    measured: bool = True,
 ) -> AsyncIterator[Program]:
     """``python -m arbstr …`` in ``folder``, killed at the end of the block if it still runs.
 
-    ``limits`` are shell commands that come first, as in ``ulimit -n 64``. ``measured``: coverage is measured, where it
-    is in the tests; it costs time and memory.
+    ``limits`` are shell commands that come first, as in ``ulimit -n 64``.
     """
     command = [sys.executable, "-m", module, *arguments]
     if limits:
@@ -137,7 +135,7 @@ async def running(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment(environ, measured=measured),
+        env=environment(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -147,7 +145,7 @@ async def running(
     try:
         yield program
     finally:
-        with suppress(ProcessLookupError):
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         await program.ended()
 
@@ -167,11 +165,9 @@ async def run(*arguments: str, folder: Path, **how: Any) -> tuple[int, str, str]
         return code, program.stdout.data.decode(), program.errors
 
 
-def environment(more: Mapping[str, str] | None, *, measured: bool) -> dict[str, str]:
+def environment(more: Mapping[str, str] | None) -> dict[str, str]:
     """Ours, without what would configure arbstr, and with ``more``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARBSTR_", "XDG_"))}
-    if not measured:
-        kept = {name: value for name, value in kept.items() if not name.startswith("COVERAGE_")}
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     return {**kept, "PYTHONPATH": paths, **(more or {})}
 
@@ -182,8 +178,3 @@ async def metrics(http: aiohttp.ClientSession, url: str) -> dict[str, float]:
         text = await response.text()
     samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples}
-
-
-def texts(folders: Sequence[Path]) -> dict[Path, bytes]:
-    """Every file in these folders."""
-    return {path: path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}

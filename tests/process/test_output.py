@@ -16,7 +16,7 @@ async def test_requests_go_on_when_nobody_reads_stdout(tmp_path: Path, closed: b
     """Whether the reader has gone or just stopped: every request is answered and in the database, the lines that were
     lost are counted, and the end is an orderly one."""
     folder = tmp_path / "run"
-    async with gateway(folder, measured=False) as live:
+    async with gateway(folder) as live:
         stdout = live.program.stdout
         fcntl.fcntl(stdout.pipe, fcntl.F_SETPIPE_SZ, 4096)
         stdout.ignore(close=closed)

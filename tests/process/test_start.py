@@ -175,7 +175,7 @@ async def test_the_first_answer_comes_soon(tmp_path: Path) -> None:
     began = time.perf_counter()
     command = ("serve", "--mock", "--listen", f"127.0.0.1:{port}")
     environ = {"TMPDIR": str(tmp_path)}
-    async with running(*command, folder=tmp_path, environ=environ, measured=False), aiohttp.ClientSession() as http:
+    async with running(*command, folder=tmp_path, environ=environ), aiohttp.ClientSession() as http:
         await _answers(http, f"http://127.0.0.1:{port}/livez")
     print(f"\nfrom the start to the first answer: {time.perf_counter() - began:.2f} s")
 

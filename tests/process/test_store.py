@@ -46,7 +46,7 @@ async def test_a_full_disk_delays_nobody(tmp_path: Path) -> None:
     """Requests are answered; rows wait, as many as the queue holds, and the rest is counted as lost, which the log,
     ``/health`` and ``/metrics`` say. With room again, all that waited is written."""
     folder = tmp_path / "run"
-    async with gateway(folder, measured=False) as live:
+    async with gateway(folder) as live:
         assert (await live.chat()).status == 200
         await live.idle()
         _, largest = resource.prlimit(live.program.process.pid, resource.RLIMIT_FSIZE)

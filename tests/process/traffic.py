@@ -183,8 +183,6 @@ async def traffic(folder: Path) -> AsyncIterator[Traffic]:
         servers = [await stack.enter_async_context(serve(script)) for script in scripts]
         alpha, beta = (f"{server.origin}/v1" for server in servers)
         write_config(folder, alpha=alpha, beta=beta, more=MORE)
-        program = await stack.enter_async_context(
-            serving("--config", "arbstr.toml", folder=folder, environ=KEYS, measured=False)
-        )
+        program = await stack.enter_async_context(serving("--config", "arbstr.toml", folder=folder, environ=KEYS))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         yield Traffic(program, servers, http, failures)
