@@ -7,13 +7,13 @@ with events. So the cost of a new dialect is its own two halves, not a pair with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from arbstr.domain.conversation import Conversation
-from arbstr.domain.errors import GatewayError
+from arbstr.domain.errors import GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
 
@@ -53,6 +53,10 @@ class ProviderDialect(Protocol):
         """A whole answer. Raises UpstreamFailure for what is none."""
         ...
 
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes, *, now_epoch: float) -> UpstreamFailure:
+        """Why a provider answered with ``status``, which is not 200. Header names are in lower case."""
+        ...
+
 
 class StreamWriter(Protocol):
     """A stream in a caller's dialect, made from a provider's frames."""
@@ -65,12 +69,30 @@ class StreamWriter(Protocol):
         """What closes the stream after the last frame: final events, usage, the end mark."""
         ...
 
+    def error(self, error: GatewayError) -> bytes:
+        """The end of a stream that broke."""
+        ...
+
 
 class CallerDialect(Protocol):
     """A format in which callers ask and are answered."""
 
+    name: str
+    """``openai``, ``completions``, ``embeddings``, ``responses`` or ``anthropic``."""
+
+    end_mark: bytes
+    """What a stream of this dialect ends with, for one that has finished without it."""
+
     def parse(self, body: bytes) -> ChatRequest:
         """The request, checked. Raises InvalidRequest with what was found and what is expected."""
+        ...
+
+    def encode_same(self, request: ChatRequest, *, model: str, stream_options: bool = True) -> bytes:
+        """The request for a provider of the same dialect: as it came, but for ``model`` and what must be injected."""
+        ...
+
+    def with_cost(self, frame: Frame, cost_sats: float) -> bytes:
+        """The bytes of an event of the same dialect that reports usage, with the cost in it."""
         ...
 
     def read(self, request: ChatRequest) -> Conversation:

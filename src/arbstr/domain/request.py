@@ -24,6 +24,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     n: int = 1
     include_usage: bool = False
     """The caller asked for the usage chunk of a stream (``stream_options.include_usage``)."""
+    dialect: str = "openai"
+    """The dialect of ``fields``: by the name of a :class:`~arbstr.dialects.translate.CallerDialect`."""
 
 
 class Wishes(msgspec.Struct, frozen=True):
