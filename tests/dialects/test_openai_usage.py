@@ -76,6 +76,31 @@ def test_odd_numbers_are_clamped(value: Any, usage: Usage) -> None:
     assert read_usage(value) == usage
 
 
+@pytest.mark.parametrize(
+    ("details", "cached", "written"),
+    [
+        ({"cached_tokens": 60, "cache_write_tokens": 30}, 60, 30),
+        ({"cached_tokens": 0, "cache_creation_tokens": 30}, 0, 30),
+        ({"cached_tokens": 60, "cache_write_tokens": 90}, 60, 40),
+        ({"cache_write_tokens": "x"}, 0, 0),
+    ],
+)
+def test_tokens_written_to_a_cache(details: Any, cached: int, written: int) -> None:
+    """By OpenRouter's name and by LiteLLM's, and never more than is left beside those that were read from it."""
+    usage = read_usage({"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": details})
+
+    assert usage == Usage(100, 5, cached, cache_write_tokens=written)
+
+
+@pytest.mark.parametrize(("total", "output"), [(135, 103), (41, 9), (136, 9), (None, 9)])
+def test_reasoning_that_is_charged_beside_the_answer(total: int | None, output: int) -> None:
+    """xAI leaves it out of ``completion_tokens``, and its total says so; no other total moves anything."""
+    counts: dict[str, Any] = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": total}
+    usage = read_usage({**counts, "completion_tokens_details": {"reasoning_tokens": 94}})
+
+    assert usage == Usage(32, output, reasoning_tokens=min(94, output))
+
+
 def test_reports_are_merged_and_never_summed() -> None:
     """The last value wins, unless it forgets what an earlier one knew."""
     first, second = Usage(10, 1), Usage(10, 5, 3, 2)

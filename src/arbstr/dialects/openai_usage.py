@@ -15,7 +15,8 @@ def read_usage(value: Any) -> Usage | None:
 
     Both ``prompt_tokens`` and ``completion_tokens`` must be integers in 0 … 100,000,000 (``12.0`` is one) and not both
     zero; an absent ``completion_tokens`` is what ``total_tokens`` leaves for it. A total that differs from their sum is
-    ignored. Details are clamped to what they are part of, and 0 where they make no sense.
+    ignored, unless it is the sum of both and the reasoning tokens: then these are charged beside the others (xAI).
+    Details are clamped to what they are part of, and 0 where they make no sense.
     """
     if type(value) is not dict:
         return None
@@ -29,8 +30,16 @@ def read_usage(value: Any) -> Usage | None:
     cached = _detail(value.get("prompt_tokens_details"), "cached_tokens")
     if not cached:
         cached = _count(value.get("prompt_cache_hit_tokens")) or 0  # as DeepSeek names them
+    cached = min(cached, prompt)
+    written = _detail(value.get("prompt_tokens_details"), "cache_write_tokens")  # as OpenRouter names them
+    if not written:
+        written = _detail(value.get("prompt_tokens_details"), "cache_creation_tokens")  # as LiteLLM does
     reasoning = _detail(value.get("completion_tokens_details"), "reasoning_tokens")
-    return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
+    if reasoning and value.get("total_tokens") == prompt + completion + reasoning:
+        completion = min(completion + reasoning, MOST_TOKENS)
+    return Usage(
+        prompt, completion, cached, min(reasoning, completion), cache_write_tokens=min(written, prompt - cached)
+    )
 
 
 @overload
