@@ -1,10 +1,12 @@
 """What a provider's answer says, read beside the relay: streams event by event, and whole bodies.
 
-Only what the gateway needs is decoded. Nothing here changes a byte of what is relayed.
+Only what the gateway needs is decoded. Nothing here changes a byte of what is relayed. Who needs the events of an
+answer as well (:mod:`~arbstr.dialects.chat_events`) is handed what was decoded, so that nothing is decoded twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,11 +15,12 @@ from arbstr.dialects import lenient
 from arbstr.dialects.envelopes import error_in_answer, excerpt, is_error
 from arbstr.dialects.openai_usage import read_usage
 from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter, EventTooLarge
+from arbstr.domain.answer import Event as AnswerEvent
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
 
 
-class _Message(msgspec.Struct, gc=False):
+class Message(msgspec.Struct, gc=False):
     """A delta or a message: the fields by which something is generated. Their types are checked where they are used."""
 
     role: Any = None
@@ -31,21 +34,35 @@ class _Message(msgspec.Struct, gc=False):
     audio: Any = None
 
 
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Message | None = None
-    message: _Message | None = None
+class Choice(msgspec.Struct, gc=False):
+    delta: Message | None = None
+    message: Message | None = None
     finish_reason: Any = None
     text: Any = None
     """Of the legacy completions, which some providers send here."""
+    index: Any = None
+    stop_reason: Any = None
+    """vLLM's: the stop sequence that was met."""
 
 
-class _Answer(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
+class Answer(msgspec.Struct, gc=False):
+    choices: list[Choice] | None = None
     usage: Any = None
     error: Any = None
+    id: Any = None
+    model: Any = None
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+EventsOf = Callable[[Answer], tuple[AnswerEvent, ...]]
+"""What an answer, or a chunk of one, says in no vendor's words. It keeps count from one chunk to the next."""
+
+
+def no_events(answer: Answer) -> tuple[AnswerEvent, ...]:
+    """For the same dialect on both sides."""
+    return ()
+
+
+_decode = msgspec.json.Decoder(Answer).decode
 
 
 class StreamDecoder:
@@ -55,8 +72,9 @@ class StreamDecoder:
     (:class:`~arbstr.domain.errors.UpstreamFailure`, UNREADABLE); whatever else is wrong is said in its frame.
     """
 
-    def __init__(self, *, max_event: int = MAX_EVENT) -> None:
+    def __init__(self, *, max_event: int = MAX_EVENT, events_of: EventsOf = no_events) -> None:
         self._splitter = EventSplitter(limit=max_event)
+        self._events_of = events_of
         self.done = False
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -84,7 +102,7 @@ class StreamDecoder:
         for event in events:
             if self.done:
                 break
-            frame = read_event(event)
+            frame = read_event(event, self._events_of)
             frames.append(frame)
             self.done = frame.done
         return frames
@@ -94,7 +112,7 @@ def _too_large(error: EventTooLarge) -> UpstreamFailure:
     return UpstreamFailure(FailureKind.UNREADABLE, f"The stream cannot be read: {error}.")
 
 
-def read_event(event: Event) -> Frame:
+def read_event(event: Event, events_of: EventsOf = no_events) -> Frame:
     """What one event of a stream says."""
     data = event.data
     if not data:
@@ -118,10 +136,10 @@ def read_event(event: Event) -> Frame:
     content, size, finish = _generated(choices)
     # Some send their usage beside an empty delta.
     only = usage is not None and not content and not any(each.delta is not None and each.delta.role for each in choices)
-    return Frame(event.raw, data, content, size, finish, usage, only)
+    return Frame(event.raw, data, content, size, finish, usage, only, events=events_of(answer))
 
 
-def parse_whole(body: bytes) -> Frame:
+def parse_whole(body: bytes, events_of: EventsOf = no_events) -> Frame:
     """A whole answer. Raises :class:`~arbstr.domain.errors.UpstreamFailure` for what is none.
 
     An error inside a 200 fails as its own code says; what is empty, cut, no JSON, or has no choice with anything in it
@@ -140,10 +158,10 @@ def parse_whole(body: bytes) -> Frame:
     content, size, finish = _generated(answer.choices)
     if not content:
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
-    return Frame(body, b"", True, size, finish, read_usage(answer.usage), done=True)
+    return Frame(body, b"", True, size, finish, read_usage(answer.usage), done=True, events=events_of(answer))
 
 
-def _read(data: bytes) -> _Answer:
+def _read(data: bytes) -> Answer:
     """What is needed of a chunk or an answer. Raises ValueError where ``data`` is no JSON object."""
     try:
         return _decode(data)
@@ -151,27 +169,29 @@ def _read(data: bytes) -> _Answer:
         return _tolerant(lenient.read(data))
 
 
-def _tolerant(value: Any) -> _Answer:
+def _tolerant(value: Any) -> Answer:
     """As the typed decoding, but values of other types than agreed are as if absent."""
     if type(value) is not dict:
         raise ValueError("not an object")
     choices = value.get("choices")
-    return _Answer(
+    return Answer(
         [_choice(item) for item in choices if type(item) is dict] if type(choices) is list else None,
         value.get("usage"),
         value.get("error"),
+        value.get("id"),
+        value.get("model"),
     )
 
 
-def _choice(item: dict[str, Any]) -> _Choice:
+def _choice(item: dict[str, Any]) -> Choice:
     parts = [
-        _Message(*(part.get(name) for name in _Message.__struct_fields__)) if type(part) is dict else None
+        Message(*(part.get(name) for name in Message.__struct_fields__)) if type(part) is dict else None
         for part in (item.get("delta"), item.get("message"))
     ]
-    return _Choice(parts[0], parts[1], item.get("finish_reason"), item.get("text"))
+    return Choice(parts[0], parts[1], *(item.get(name) for name in Choice.__struct_fields__[2:]))
 
 
-def _generated(choices: list[_Choice]) -> tuple[bool, int, str | None]:
+def _generated(choices: list[Choice]) -> tuple[bool, int, str | None]:
     """Whether something was generated, its UTF-8 bytes, and the last finish."""
     content = False
     size = 0
@@ -203,7 +223,7 @@ def _generated(choices: list[_Choice]) -> tuple[bool, int, str | None]:
     return content, size, finish
 
 
-def _rest_size(message: _Message) -> int:
+def _rest_size(message: Message) -> int:
     # Reasoning is often sent under two of these names at once.
     return (
         _text_size(message.tool_calls)
