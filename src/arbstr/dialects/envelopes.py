@@ -25,6 +25,7 @@ __all__ = [
     "failure_from_response",
     "is_error",
     "parse_retry_after",
+    "what_came",
 ]
 
 MESSAGE_LENGTH = 500
@@ -102,6 +103,18 @@ def excerpt(data: bytes) -> str:
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         text = _without_tags(text)
     return _clean(text, EXCERPT_LENGTH)
+
+
+def what_came(body: bytes) -> str:
+    """What is wrong with an answer that is no JSON object, as the end of a sentence.
+
+    A page or a text is quoted, for it says what stands in the way. Broken JSON is not: what a model said belongs into
+    no log.
+    """
+    if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"'):
+        return "is no JSON object."
+    found = excerpt(body)
+    return f"cannot be read: {found}" if found else "is empty."
 
 
 def error_envelope(error: GatewayError) -> bytes:

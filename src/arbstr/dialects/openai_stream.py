@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects import lenient
-from arbstr.dialects.envelopes import error_in_answer, excerpt, is_error
+from arbstr.dialects.envelopes import error_in_answer, is_error, what_came
 from arbstr.dialects.openai_usage import read_usage
 from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter, EventTooLarge
 from arbstr.domain.answer import Event as AnswerEvent
@@ -148,13 +148,11 @@ def parse_whole(body: bytes, events_of: EventsOf = no_events) -> Frame:
     try:
         answer = _read(body)
     except ValueError:
-        found = excerpt(body)
-        said = f"cannot be read: {found}" if found else "is empty."
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {what_came(body)}") from None
     if answer.error or (answer.choices is None and is_error(body)):
         raise error_in_answer(body)
     if not answer.choices:
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer has no choices: {excerpt(body)}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no choices.")
     content, size, finish = _generated(answer.choices)
     if not content:
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
