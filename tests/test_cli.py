@@ -128,11 +128,17 @@ def test_the_last_of_two_configurations_counts(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_makes_no_sense_is_2(tmp_path: Path, words: list[str], hint: str) -> None:
-    """It says what was not understood, and does nothing."""
+    """It says what was not understood, to programs as JSON too, and does nothing."""
     result = run(tmp_path, *words)
+    as_json = run(tmp_path, "--json", *words)
 
-    assert result.exit_code == 2
+    (problem,) = json.loads(as_json.stdout)["problems"]
+    assert result.exit_code == as_json.exit_code == 2
     assert hint in " ".join(result.stderr.split())
+    assert as_json.stderr == result.stderr
+    assert result.stdout == ""
+    assert (problem["file"], problem["path"]) == ("arbstr", "")
+    assert hint in problem["message"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,6 +193,62 @@ def test_no_command_shows_a_key(tmp_path: Path, command: str, form: list[str]) -
     assert "canary" not in result.output.replace("sk-can***", "")
 
 
+# Where nobody reads.
+
+
+def finished(
+    folder: Path, line: str, *, keep: int = 2, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What became of a line of the shell in which ``arbstr`` is the command; it has the descriptor ``keep`` too."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ARBSTR_", "PYTHONUNBUFFERED"))}
+    script = f'arbstr() {{ {shlex.quote(sys.executable)} -m arbstr "$@"; }}; {line}'
+    clean |= {"ARBSTR_SERVER__LISTEN": "127.0.0.1:0", **(environ or {})}
+    command = ["bash", "-c", script]
+    return subprocess.run(command, cwd=folder, env=clean, pass_fds=[keep], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("line", ["check", "check --json", "providers", "--help", "chek --json"])
+@pytest.mark.parametrize("environ", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_an_answer_that_cannot_be_written_is_one_line(tmp_path: Path, line: str, environ: dict[str, str]) -> None:
+    """A full disk behind stdout is no traceback: one line says what is wrong, and the exit code is 1."""
+    written(tmp_path)
+
+    done = finished(tmp_path, f"arbstr {line} > /dev/full", environ=environ)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "arbstr: stdout cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["check", "check --json", "models", "--help"])
+@pytest.mark.parametrize("environ", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_who_closes_the_pipe_has_read_enough(tmp_path: Path, line: str, environ: dict[str, str]) -> None:
+    """As after ``| head -1``: the exit code is 1, and nothing is said."""
+    written(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = finished(tmp_path, f"arbstr {line} >&{writing}", keep=writing, environ=environ)
+
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("line", ["check", "providers", "models --json", "--version"])
+def test_without_stdout_and_stderr_the_exit_code_says_it(tmp_path: Path, line: str) -> None:
+    """Who wants to know no more than that has closed them."""
+    written(tmp_path)
+
+    fine = finished(tmp_path, f"arbstr {line} >&-")
+    wrong = finished(tmp_path, "arbstr check --config nowhere.toml >&- 2>&-")
+    full = finished(tmp_path, "arbstr check --config nowhere.toml 2> /dev/full; arbstr chek 2> /dev/full")
+
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert wrong.returncode == 78
+    assert full.returncode == 2
+
+
 # init
 
 
@@ -222,14 +284,19 @@ def test_init_answers_programs(tmp_path: Path) -> None:
     ("name", "wrong"), [("arbstr.toml", "is there already"), ("no/arbstr.toml", "No such file or directory")]
 )
 def test_init_never_overwrites_and_says_why_it_failed(tmp_path: Path, name: str, wrong: str) -> None:
-    """Failing is 1 and one line."""
+    """Failing is 1 and one line, to programs as JSON too."""
     written(tmp_path, "mine = true")
 
     result = run(tmp_path, "init", name)
+    as_json = run(tmp_path, "init", name, "--json")
 
-    assert result.exit_code == 1
+    (problem,) = json.loads(as_json.stdout)["problems"]
+    assert result.exit_code == as_json.exit_code == 1
     assert wrong in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert (problem["file"], problem["path"]) == (name, "")
+    assert wrong in problem["message"]
     assert (tmp_path / "arbstr.toml").read_text() == "mine = true"
 
 

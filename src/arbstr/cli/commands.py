@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import arbstr as package
-from arbstr.cli.frame import Group, config_flag, echo_json, load_found, wants_json
+from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.config import leaves, units
 from arbstr.config.mock import load_mock
 
@@ -54,7 +54,7 @@ def serve(context: click.Context, listen: str | None, mock: bool, log_level: str
     if not mock:
         _, compiled, warnings = load_found(context, flags)
         for line in warnings:
-            click.echo(f"warning: {line}", err=True)
+            complain(f"warning: {line}")
         context.exit(service.serve(compiled, mock=False))
     if config_flag(context) is not None:
         raise click.UsageError("--mock needs no configuration: leave out --config or --mock.", context)
@@ -80,9 +80,9 @@ def init(context: click.Context, path: Path | None) -> None:
     try:
         write_template(target)
     except FileExistsError:
-        raise click.ClickException(f"{target} is there already; nothing was written.") from None
+        raise Failure(target, "is there already; nothing was written.") from None
     except OSError as error:
-        raise click.ClickException(f"{target} cannot be written: {error.strerror}.") from None
+        raise Failure(target, f"cannot be written: {error.strerror}.") from None
     if wants_json(context):
         echo_json({"path": str(target), "mode": "0600"})
         return

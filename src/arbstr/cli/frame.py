@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,6 +18,9 @@ from arbstr.config import Compiled, ConfigError, Problem, find, load
 from arbstr.config.load import Flags, loose_mode
 
 BAD_CONFIGURATION = 78
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE}
+"""What a write into a full disk, a lost terminal, a file that is open for reading or a closed pipe ends in."""
 
 
 def shared_options() -> list[click.Option]:
@@ -48,8 +54,21 @@ class Command(click.Command):
         self.params += shared_options()
 
 
+class Failure(click.ClickException):
+    """A command could not do what it was asked to with ``file``: one line, and exit code 1."""
+
+    def __init__(self, file: Path, message: str) -> None:
+        super().__init__(f"{file} {message}")
+        self.problem = Problem(str(file), (), message)
+
+
 class Group(click.Group):
-    """The ``arbstr`` command itself. Bad configuration ends any command with a line for each problem, and 78."""
+    """The ``arbstr`` command itself, and how every command ends.
+
+    Bad configuration is a line for each problem, and 78; whatever else is wrong is a line too. With ``--json`` all of
+    it stands on stdout as well. An answer that stdout does not take is a line, and 1; a closed pipe just 1, as whoever
+    closed it has read enough.
+    """
 
     command_class = Command
 
@@ -57,14 +76,50 @@ class Group(click.Group):
         super().__init__(*args, **kwargs)
         self.params += shared_options()
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line, and exit."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = self._run(words, prog_name, complete_var, **extra)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _UNWRITABLE:
+                raise
+            _silence(sys.stdout)
+            if error.errno != errno.EPIPE:
+                complain(f"arbstr: stdout cannot be written: {error.strerror}")
+            code = 1
+        sys.exit(code)
+
+    def _run(self, words: list[str], prog_name: str | None, complete_var: str | None, **extra: Any) -> int:
+        """The exit code. Raises OSError where stdout takes nothing."""
+        try:
+            return super().main(words, prog_name, complete_var, standalone_mode=False, **extra) or 0
+        except click.ClickException as error:
+            with _or_silent():
+                error.show()
+            problem = error.problem if isinstance(error, Failure) else Problem("arbstr", (), error.format_message())
+            if "--json" in words:  # the line may be too wrong for options to have been read
+                echo_problems([problem])
+            return error.exit_code
+        except click.Abort:
+            complain("Aborted!")
+            return 1
+
     def invoke(self, ctx: click.Context) -> Any:
         ctx.ensure_object(dict)
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            click.echo(str(error), err=True)
+            complain(str(error))
             if wants_json(ctx):
-                echo_json({"ok": False, "problems": [_problem_json(each) for each in error.problems]})
+                echo_problems(error.problems)
             ctx.exit(BAD_CONFIGURATION)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -97,10 +152,32 @@ def load_found(context: click.Context, flags: Flags | None = None) -> tuple[Path
     return path, compiled, warnings
 
 
-def _problem_json(problem: Problem) -> dict[str, str]:
-    return {"file": problem.origin, "path": problem.place, "message": problem.message}
-
-
 def echo_json(value: object) -> None:
     """One JSON document on stdout, indented: for programs, and still for people."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def echo_problems(problems: Sequence[Problem]) -> None:
+    """What went wrong, as JSON."""
+    entries = [{"file": each.origin, "path": each.place, "message": each.message} for each in problems]
+    echo_json({"ok": False, "problems": entries})
+
+
+def complain(text: str) -> None:
+    """Lines on stderr. Where it takes none, nobody can be told: the exit code has to say it all."""
+    with _or_silent():
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def _or_silent() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Turn a stream that takes nothing to where all is taken, lest the interpreter try once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -92,7 +92,7 @@ def models_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
 
 def table(content: Table) -> None:
     """Print it; nothing but the heading where it has no rows."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         _rich(content)
         return
     widths = [max(map(len, column)) for column in zip(content.columns, *content.rows, strict=True)]
