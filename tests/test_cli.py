@@ -389,7 +389,7 @@ def test_providers_are_a_table(tmp_path: Path) -> None:
 
 
 def test_models_are_a_table_of_who_may_serve_them(tmp_path: Path) -> None:
-    """A row for each candidate in configured order; the default route is last."""
+    """A row for each candidate; the default route is last."""
     route = "[models.assistant]\nprimary = { provider = 'beta', model = 'b' }\nfallbacks = [{ provider = 'alpha' }]\n"
     written(tmp_path, ALPHA + BETA + route + _DEFAULT)
 
@@ -401,6 +401,24 @@ def test_models_are_a_table_of_who_may_serve_them(tmp_path: Path) -> None:
         ["gpt-4o", "cheapest", "alpha", "gpt-4o"],
         ["gpt-4o", "cheapest", "beta", "gpt-4o"],
         ["(any", "other)", "priority", "alpha", "gpt-4o"],
+    ]
+
+
+def test_candidates_are_listed_in_the_order_in_which_they_are_tried(tmp_path: Path) -> None:
+    """By price the cheapest first and equals by name, whatever the file's order; by priority as it is written."""
+    names = ("dear", "zeta", "alpha", "fee")
+    text = "".join(ALPHA.replace("alpha", name) for name in names).replace("input_rate = 10", "input_rate = 11", 1)
+    endpoints = ", ".join(f"{{ provider = '{name}', model = 'gpt-4o' }}" for name in names)
+    written(tmp_path, f"{text}base_fee = 0.5\n[models.fixed]\nstrategy = 'priority'\nendpoints = [{endpoints}]")
+
+    rows = [line.split()[:3] for line in run(tmp_path, "models").stdout.splitlines()[1:]]
+    as_json = json.loads(run(tmp_path, "models", "--json").stdout)["data"]
+
+    assert rows[:4] == [["fixed", "priority", name] for name in names]
+    assert rows[4:] == [["gpt-4o", "cheapest", name] for name in ("alpha", "zeta", "fee", "dear")]
+    assert [[each["provider"] for each in model["candidates"]] for model in as_json] == [
+        ["dear", "zeta", "alpha", "fee"],
+        ["alpha", "zeta", "fee", "dear"],
     ]
 
 
@@ -500,19 +518,38 @@ def test_whatever_else_listens_there_is_no_gateway(tmp_path: Path, body: bytes, 
 def test_a_table_on_a_terminal_holds_the_same(tmp_path: Path) -> None:
     """On a terminal it is drawn, with nothing in a name taken for markup."""
     written(tmp_path, ALPHA.replace('"gpt-4o"', '"[bold]gpt[/bold]"'))
-    ours, theirs = pty.openpty()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("ARBSTR_")}
-    environ |= {"COLUMNS": "160", "TERM": "xterm", "ARBSTR_SERVER__LISTEN": "127.0.0.1:0"}
-    command = [sys.executable, "-m", "arbstr", "models"]
 
-    with subprocess.Popen(command, cwd=tmp_path, stdout=theirs, env=environ) as process:
-        os.close(theirs)
-        shown = _read_all(ours)
-        assert process.wait(PATIENCE) == 0
+    shown = on_terminal(tmp_path, "models", width=160)
 
     assert "[bold]gpt[/bold]" in shown
     assert "upstream model" in shown
     assert "─" in shown
+
+
+@pytest.mark.parametrize(("width", "beneath"), [(80, "    base url: {url}"), (200, "")])
+def test_a_table_fits_the_terminal_and_breaks_no_word(tmp_path: Path, width: int, beneath: str) -> None:
+    """What there is no room for stands beneath its row, and a long URL is in one piece."""
+    url = "https://a-rather-long-name.europe-west.example/api/v1"
+    written(tmp_path, ALPHA.replace("https://alpha.example/v1", url) + "api_key = '${K}'\ntier = 'frontier'")
+
+    lines = on_terminal(tmp_path, "providers", width=width, K="sk-0123456789").splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert any(url in line for line in lines)
+    assert [line for line in lines if line.startswith("    ")] == [beneath.format(url=url)] * bool(beneath)
+
+
+def on_terminal(folder: Path, command: str, *, width: int, **environ: str) -> str:
+    """What a command shows on a terminal, without its colours."""
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ARBSTR_")}
+    clean |= {"COLUMNS": str(width), "TERM": "xterm", "ARBSTR_SERVER__LISTEN": "127.0.0.1:0"}
+    words = [sys.executable, "-m", "arbstr", command]
+    with subprocess.Popen(words, cwd=folder, stdout=theirs, env=clean | environ) as process:
+        os.close(theirs)
+        shown = _read_all(ours)
+        assert process.wait(PATIENCE) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 
 def _read_all(terminal: int) -> str:

@@ -94,7 +94,7 @@ def init(context: click.Context, path: Path | None) -> None:
 @click.pass_context
 def check(context: click.Context) -> None:
     """Say what is wrong with the configuration, and where each provider's key comes from."""
-    from arbstr.cli import show
+    from arbstr.cli import show, table
 
     path, compiled, warnings = load_found(context)
     if wants_json(context):
@@ -103,7 +103,7 @@ def check(context: click.Context) -> None:
         return
     for line in warnings:
         click.echo(f"warning: {line}")
-    show.table(show.keys(compiled))
+    table.show(show.keys(compiled))
     click.echo(f"{path}: ok")
 
 
@@ -111,25 +111,25 @@ def check(context: click.Context) -> None:
 @click.pass_context
 def providers(context: click.Context) -> None:
     """List the configured providers; with their circuits, where the gateway is running."""
-    from arbstr.cli import live, show
+    from arbstr.cli import live, show, table
 
     _, compiled, _ = load_found(context)
     circuits = live.circuits(compiled)
     if wants_json(context):
         echo_json(show.providers_json(compiled, circuits))
     else:
-        show.table(show.providers(compiled, circuits))
+        table.show(show.providers(compiled, circuits))
 
 
 @arbstr.command(short_help="List the models that can be asked for.")
 @click.pass_context
 def models(context: click.Context) -> None:
     """List the models that can be asked for, and who serves each."""
-    from arbstr.cli import live, show
+    from arbstr.cli import live, show, table
 
     _, compiled, _ = load_found(context)
     circuits = live.circuits(compiled)
     if wants_json(context):
         echo_json(show.models_json(compiled, circuits))
     else:
-        show.table(show.models(compiled, circuits))
+        table.show(show.models(compiled, circuits))

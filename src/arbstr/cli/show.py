@@ -1,50 +1,45 @@
-"""Tables for people: by rich on a terminal, aligned text elsewhere."""
+"""What the commands say of a configuration: as tables for people, as JSON for programs."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-import click
-import msgspec
-
+from arbstr.cli.table import NOTHING, Table
 from arbstr.config import Compiled
 from arbstr.domain.money import PicoSats
-from arbstr.domain.routing import Deployment, ProviderView, Route
+from arbstr.domain.routing import Deployment, ProviderView, Route, Strategy
+from arbstr.policy.pricing import DEFAULT_OUTPUT_TOKENS
 
 Circuits = Mapping[str, Mapping[str, Any]]
 
-
-class Table(msgspec.Struct, frozen=True):
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    numbers: frozenset[str] = frozenset()
-    """The columns that are set flush right."""
-
+INPUT_TOKENS = 1000
+"""Of the request for which candidates are listed in order; its output is what is expected of an unknown model."""
 
 RATES = ("input/1k", "output/1k", "per request")
 
 
 def keys(compiled: Compiled) -> Table:
     """Where each provider's key comes from."""
-    rows = [(view.name, view.key_source, view.masked_key or "–") for view in compiled.snapshot.providers]
-    return Table(("provider", "key from", "key"), rows)
+    rows = [(view.name, view.key_source, view.masked_key or NOTHING) for view in compiled.snapshot.providers]
+    return Table(("provider", "key from", "key"), rows, fold=("key", "key from"))
 
 
 def providers(compiled: Compiled, circuits: Circuits) -> Table:
     """Who is configured. Rates are in satoshis, and a range where its models differ."""
     rows = [_provider(view, circuits) for view in compiled.snapshot.providers]
     columns = ("provider", "kind", "base url", "key", "tier", *RATES, "models")
-    return Table(columns + (("circuit",) if circuits else ()), rows, frozenset((*RATES, "models")))
+    fold = ("base url", "kind", "key", "models", "tier", "per request")
+    return Table(columns + (("circuit",) if circuits else ()), rows, frozenset((*RATES, "models")), fold)
 
 
 def models(compiled: Compiled, circuits: Circuits) -> Table:
-    """Which models can be asked for: a row for each provider that may serve it, in configured order."""
+    """Which models can be asked for: a row for each candidate, in the order in which they are tried."""
     rows = [row for name, route in _routes(compiled) for row in _model_rows(name, route, circuits)]
-    columns = ("model", "strategy", "provider", "upstream model", *RATES)
-    return Table(columns + (("circuit",) if circuits else ()), rows, frozenset(RATES))
+    columns = ("model", "strategy", "provider", "upstream model", *RATES, *(("circuit",) if circuits else ()))
+    fold = ("strategy", "upstream model", "per request")
+    return Table(columns, rows, frozenset(RATES), fold, implied=frozenset({"upstream model"}))
 
 
 def providers_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
@@ -75,14 +70,14 @@ def keys_json(compiled: Compiled) -> list[dict[str, Any]]:
 
 
 def models_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
-    """Each model with its candidates in configured order."""
+    """Each model with its candidates in the order in which they are tried."""
     entries = [
         {
             "id": name,
             "strategy": route.strategy.value,
             "candidates": [
                 {"provider": each.provider, "model": each.model, **_rates(each), "circuit": circuits.get(each.provider)}
-                for each in route.deployments
+                for each in _in_order(route)
             ],
         }
         for name, route in _routes(compiled)
@@ -90,43 +85,27 @@ def models_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
     return {"object": "list", "data": entries}
 
 
-def table(content: Table) -> None:
-    """Print it; nothing but the heading where it has no rows."""
-    if sys.stdout is not None and sys.stdout.isatty():
-        _rich(content)
-        return
-    widths = [max(map(len, column)) for column in zip(content.columns, *content.rows, strict=True)]
-    for row in (content.columns, *content.rows):
-        cells = zip(content.columns, row, widths, strict=True)
-        line = [cell.rjust(width) if name in content.numbers else cell.ljust(width) for name, cell, width in cells]
-        click.echo("  ".join(line).rstrip())
-
-
-def _rich(content: Table) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for name in content.columns:
-        shown.add_column(name, justify="right" if name in content.numbers else "left", overflow="fold")
-    for row in content.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console().print(shown)
-
-
 def _provider(view: ProviderView, circuits: Circuits) -> tuple[str, ...]:
-    fixed = (view.name, view.kind, view.base_url, view.masked_key or "–", view.tier.value)
+    fixed = (view.name, view.kind, view.base_url, view.masked_key or NOTHING, view.tier.value)
     rates = zip(*(_rates_picosats(each) for each in view.deployments), strict=True)
-    spans = tuple(_span(values) for values in rates) or ("–", "–", "–")
+    spans = tuple(_span(values) for values in rates) or (NOTHING, NOTHING, NOTHING)
     return (*fixed, *spans, str(len(view.deployments)), *_circuit(view.name, circuits))
 
 
 def _model_rows(name: str, route: Route, circuits: Circuits) -> Iterable[tuple[str, ...]]:
-    for each in route.deployments:
+    for each in _in_order(route):
         rates = tuple(sats(rate) for rate in _rates_picosats(each))
         yield (name, route.strategy.value, each.provider, each.model, *rates, *_circuit(each.provider, circuits))
+
+
+def _in_order(route: Route) -> list[Deployment]:
+    """The candidates as a plain request finds them; its own size and the circuits may change the order."""
+    if route.strategy is Strategy.PRIORITY:
+        return list(route.deployments)
+    return sorted(
+        route.deployments,
+        key=lambda each: (each.rates.cost(INPUT_TOKENS, DEFAULT_OUTPUT_TOKENS), each.provider, each.model),
+    )
 
 
 def _routes(compiled: Compiled) -> list[tuple[str, Route]]:
@@ -136,7 +115,7 @@ def _routes(compiled: Compiled) -> list[tuple[str, Route]]:
 
 
 def _circuit(provider: str, circuits: Circuits) -> tuple[str, ...]:
-    return (str(circuits.get(provider, {}).get("state", "–")),) if circuits else ()
+    return (str(circuits.get(provider, {}).get("state", NOTHING)),) if circuits else ()
 
 
 def _rates_picosats(deployment: Deployment) -> tuple[PicoSats, PicoSats, PicoSats]:
