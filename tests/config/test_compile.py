@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from arbstr.config import ConfigError
 from arbstr.config.mock import load_mock
 from arbstr.domain.money import PicoSats, Rates
 from arbstr.domain.routing import (
@@ -362,6 +363,19 @@ def test_the_mock_configuration_has_a_choice_to_make(tmp_path: Path) -> None:
     assert (config.snapshot.max_in_flight, config.port, config.source) == (3, 0, None)
     assert config.store.parent == tmp_path
     assert config.warnings == ()
+
+
+def test_the_mock_configuration_beyond_loopback_needs_a_variable(tmp_path: Path) -> None:
+    """There is no file to allow it in: the line names what works, and it does."""
+    flags = {("server", "listen"): ("--listen", "0.0.0.0:0")}
+
+    with pytest.raises(ConfigError) as caught:
+        load_mock(environ={}, flags=flags, folder=tmp_path)
+    name, value = str(caught.value).rpartition(", or ")[2].split(" ")[0].split("=")
+    config = load_mock(environ={name: value}, flags=flags, folder=tmp_path)
+
+    assert str(caught.value).startswith("--listen: server.listen: can be reached from other machines")
+    assert (config.host, config.allow_unauthenticated) == ("0.0.0.0", True)
 
 
 def test_configuration_is_quick_to_import() -> None:

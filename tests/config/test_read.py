@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -174,7 +177,7 @@ _RULE = "[[policies.rules]]\nname = 'code'\n"
         ),
         # Routes.
         ("[models.x]", "models.x: has no endpoint and no provider lists it, expected primary or endpoints"),
-        ("[models.x]\nprimary = {}", "models.x.primary.provider: is missing, expected: A provider's name."),
+        ("[models.x]\nprimary = {}", "models.x.primary.provider: is missing, expected the name of a provider"),
         ("[models.x]\nfallbacks = ['alpha']", "models.x.fallbacks[0]: is a string, expected a table"),
         (
             ALPHA + "[models.x]\nprimary = { provider = 'alfa' }",
@@ -201,7 +204,7 @@ _RULE = "[[policies.rules]]\nname = 'code'\n"
             "models.default: has no endpoint and no provider lists it, expected primary or endpoi",
         ),
         # Policies.
-        ("[[policies.rules]]", "policies.rules[0].name: is missing, expected: What `X-Arbstr-Policy` chooses it by."),
+        ("[[policies.rules]]", "policies.rules[0].name: is missing, expected a name for the rule"),
         (_RULE + _RULE, 'policies.rules[1].name: "code" is given twice, expected each name once'),
         (_RULE + "keywords = [1]", "policies.rules[0].keywords[0]: is an integer, expected a string"),
         ("[models.x]\nprimary = { provider = 1 }", "models.x.primary.provider: is an integer, expected a name"),
@@ -293,6 +296,21 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "server.max_body",
         "typo",
     ]
+
+
+def test_every_required_key_has_words_for_its_absence() -> None:
+    """``is missing, expected …`` goes on with what to write, not with an explanation."""
+    tables: list[Any] = [shape.ROOT]
+    required: list[schema.Key] = []
+
+    while tables:
+        for field in shape.fields(tables.pop()).values():
+            below = shape.named(field.kind) or shape.listed(field.kind) or field.kind
+            tables += [below] if shape.is_table(below) else []
+            required += [field.key] if field.default is msgspec.NODEFAULT else []
+
+    assert required
+    assert all(re.match(r"(an?|the) [a-z ]+\Z", key.expected) for key in required)
 
 
 def test_a_section_may_be_empty(tmp_path: Path) -> None:

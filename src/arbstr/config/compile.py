@@ -29,6 +29,10 @@ from arbstr.domain.routing import (
 from arbstr.domain.secret import Secret
 
 
+_ALLOWING = "ARBSTR_SERVER__ALLOW_UNAUTHENTICATED"
+"""The variable of the key, for those who have no file to write it into."""
+
+
 class ProviderSpec(msgspec.Struct, frozen=True):
     """All that is needed to call one provider."""
 
@@ -100,7 +104,7 @@ def compile_config(
     for name, provider in config.providers.items():
         _check_provider(name, provider, problems, mock=source is None)
         specs.append(_spec(name, config, keys[name], routes))
-    _check_server(config.server, problems)
+    _check_server(config.server, problems, mock=source is None)
     _check_retry(config.resilience.retry, problems)
     rules = _rules(config.policies, problems)
     problems.raise_if_any()
@@ -132,12 +136,13 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
         problems.add((*path, "base_url"), 'is missing, expected its URL such as "https://api.example.com/v1"')
 
 
-def _check_server(server: schema.Server, problems: Problems) -> None:
+def _check_server(server: schema.Server, problems: Problems, *, mock: bool) -> None:
     if not server.listen.loopback and not server.allow_unauthenticated:
+        allowing = f"{_ALLOWING}=true in the environment" if mock else "allow_unauthenticated = true"
         problems.add(
             ("server", "listen"),
             "can be reached from other machines, and no keys protect it; "
-            "expected a loopback address such as 127.0.0.1:8080, or allow_unauthenticated = true",
+            f"expected a loopback address such as 127.0.0.1:8080, or {allowing}",
         )
 
 

@@ -44,7 +44,7 @@ class _Reader:
         given = {name: value for name, value in values.items() if value is not msgspec.UNSET}
         for field in fields.values():
             if field.default is msgspec.NODEFAULT and field.name not in given:
-                self._problems.add((*path, field.name), f"is missing, expected: {field.key.help}")
+                self._problems.add((*path, field.name), f"is missing, expected {field.key.expected}")
                 return msgspec.UNSET
         return kind(**given)
 

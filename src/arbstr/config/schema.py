@@ -43,6 +43,8 @@ class Key(msgspec.Struct, frozen=True):
     high: int = 2**31 - 1
     alias: str | None = None
     """Another name that is accepted for it."""
+    expected: str = ""
+    """Of required keys: what is missing without it, as it follows "expected"."""
 
 
 class Timeout(msgspec.Struct, frozen=True):
@@ -128,7 +130,9 @@ class Provider(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    provider: Annotated[Name, Key("A provider's name. It need not list the model itself.")]
+    provider: Annotated[
+        Name, Key("A provider's name. It need not list the model itself.", expected="the name of a provider")
+    ]
     model: Annotated[
         ModelName | None,
         Key("A model that the provider lists, or the name it knows the model by. Default: the route's name."),
@@ -152,7 +156,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    name: Annotated[Name, Key("What `X-Arbstr-Policy` chooses it by.")]
+    name: Annotated[Name, Key("What `X-Arbstr-Policy` chooses it by.", expected="a name for the rule")]
     allowed_models: Annotated[tuple[ModelName, ...] | None, Key("Models it may be used with; all if absent.")] = None
     strategy: Annotated[Strategy | None, Key("Instead of the route's.")] = None
     max_sats_per_1k_output: Annotated[
