@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arbstr.config import ConfigError
+from arbstr.config.load import Flags
 from arbstr.config.mock import load_mock
 from arbstr.domain.money import PicoSats, Rates
 from arbstr.domain.routing import (
@@ -367,7 +368,7 @@ def test_the_mock_configuration_has_a_choice_to_make(tmp_path: Path) -> None:
 
 def test_the_mock_configuration_beyond_loopback_needs_a_variable(tmp_path: Path) -> None:
     """There is no file to allow it in: the line names what works, and it does."""
-    flags = {("server", "listen"): ("--listen", "0.0.0.0:0")}
+    flags: Flags = {("server", "listen"): ("--listen", "0.0.0.0:0")}
 
     with pytest.raises(ConfigError) as caught:
         load_mock(environ={}, flags=flags, folder=tmp_path)

@@ -28,7 +28,6 @@ from arbstr.domain.routing import (
 )
 from arbstr.domain.secret import Secret
 
-
 _ALLOWING = "ARBSTR_SERVER__ALLOW_UNAUTHENTICATED"
 """The variable of the key, for those who have no file to write it into."""
 
