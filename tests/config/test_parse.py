@@ -93,10 +93,32 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     ("name", "text", "line"),
     [
         ("arbstr.toml", "a = sk-secret", "arbstr.toml: line 1, column 5: Invalid value, expected valid TOML"),
+        ("arbstr.toml", "a = 1\na = 2\n", "arbstr.toml: line 2: a is given twice, expected it once"),
         (
             "arbstr.toml",
-            "a = 1\na = 2\n",
-            "arbstr.toml: line 2, column 6: Cannot overwrite a value, expected valid TOML",
+            "a = 1\r\n'b.c'.d=1\r\n'b.c' . d = 2",
+            "arbstr.toml: line 3: 'b.c' . d is given twice, expected it once",
+        ),
+        ("arbstr.toml", "a = 1\na = [\n  'x = 1',\n]", "arbstr.toml: line 4: a is given twice, expected it once"),
+        ("arbstr.toml", 'a = 1\na = """\nb = 1\n"""', "arbstr.toml: line 4: a is given twice, expected it once"),
+        (
+            "arbstr.toml",
+            "a = 1\na = [" + "\n" * 99 + "]",
+            "arbstr.toml: line 101: a key is given twice, expected it once",
+        ),
+        ("arbstr.toml", "[a.b]\n[c]\n[a.b]", "arbstr.toml: line 3: [a.b] is given twice, expected it once"),
+        ("arbstr.toml", "[[a]]\n[a]\n", "arbstr.toml: line 2: [a] is given twice, expected it once"),
+        ("arbstr.toml", "a = 1\n[a.b]", "arbstr.toml: line 2: [a.b] is given twice, expected it once"),
+        ("arbstr.toml", "a = {b = 1}\na.c = 'sk-secret'", "arbstr.toml: line 2: a.c is given twice, expected it once"),
+        (
+            "arbstr.toml",
+            "a = {b = 1, b = 'sk-secret'}",
+            "arbstr.toml: line 1, column 28: Duplicate inline table key 'b', expected valid TOML",
+        ),
+        (
+            "arbstr.toml",
+            "a = 1\nb",
+            "arbstr.toml: line 2, column 2: Expected '=' after a key in a key/value pair, expected valid TOML",
         ),
         ("arbstr.toml", "a = " + "9" * 5000, "arbstr.toml: has a number too large to be read, expected valid TOML"),
         ("arbstr.toml", "a = 1e" + "9" * 50, "arbstr.toml: has a number too large to be read, expected valid TOML"),
@@ -106,7 +128,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
             "a: [",
             "arbstr.yaml: line 1, column 5: expected the node content, but found '<stream end>', expected valid YAML",
         ),
-        ("arbstr.yaml", "a: 1\na: 2", "arbstr.yaml: line 2, column 1: a key is given twice, expected valid YAML"),
+        ("arbstr.yaml", "a: 1\na: 2", "arbstr.yaml: line 2, column 1: a is given twice, expected valid YAML"),
         ("arbstr.yaml", "1: a", "arbstr.yaml: line 1, column 1: a key is not a string, expected valid YAML"),
         ("arbstr.yaml", "[x]: a", "arbstr.yaml: line 1, column 1: a key is not a string, expected valid YAML"),
         (

@@ -1,8 +1,8 @@
 """The text of a configuration file as a tree of tables, lists and values.
 
 TOML by the standard library; YAML by its core schema (``off`` and ``no`` are words, dates are text, numbers keep every
-digit), with duplicate keys refused as TOML refuses them. A ``ValueError`` says where the text cannot be read, without
-quoting it: the line may hold a key.
+digit), with duplicate keys refused as TOML refuses them. A ``ValueError`` says where the text cannot be read, and
+quotes nothing of it but names: the line may hold a credential.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from arbstr.config.problems import dotted, quoted
 from arbstr.config.units import exact
 
 Tree = dict[str, Any]
@@ -40,13 +41,47 @@ def inline(text: str) -> Any:
 
 
 def _toml(text: str) -> Tree:
+    text = text.replace("\r\n", "\n") + "\n"  # what is wrong with the last line is on a line then, not at the end
     try:
         return tomllib.loads(text, parse_float=exact)
     except tomllib.TOMLDecodeError as error:
         reason, _, place = str(error).removesuffix(")").rpartition(" (at ")
+        line = re.match(r"line (\d+)", place)
+        if line and _GIVEN_TWICE.match(reason):
+            raise ValueError(
+                f"line {line[1]}: {_key_of(text, int(line[1]))} is given twice, expected it once"
+            ) from None
         raise ValueError(f"{place or 'somewhere'}: {reason}, expected valid TOML") from None
     except ValueError:
         raise ValueError("has a number too large to be read, expected valid TOML") from None
+
+
+_GIVEN_TWICE = re.compile(r"Cannot (?:declare|overwrite|redefine|mutate)\b")
+_NAME = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_NAMES = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
+_HEAD = re.compile(rf"[ \t]*(?:({_NAMES})[ \t]*=|(\[\[?[ \t]*{_NAMES}[ \t]*\]\]?))")
+_LONGEST_VALUE = 50
+"""Lines of a value above whose end its key is looked for."""
+_LONGEST_KEY = 80
+
+
+def _key_of(text: str, last: int) -> str:
+    """The key, or the table's heading, whose statement ends on the line ``last``; the first one is 1.
+
+    It begins where all that stands before it can be read.
+    """
+    lines = text.split("\n")
+    for begin in range(last - 1, max(-1, last - _LONGEST_VALUE), -1):
+        try:
+            tomllib.loads("\n".join(lines[:begin]))
+        except ValueError:
+            continue
+        head = _HEAD.match(lines[begin])
+        key = "" if head is None else head[1] or head[2]
+        if 0 < len(key) <= _LONGEST_KEY:
+            return key if key.isprintable() else quoted(key)
+        break
+    return "a key"
 
 
 def _yaml(text: str) -> Tree:
@@ -79,7 +114,8 @@ class _Loader(yaml.SafeLoader):
             if key.tag != "tag:yaml.org,2002:str" and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(problem="a key is not a string", problem_mark=key.start_mark)
             if key.value in names:
-                raise yaml.constructor.ConstructorError(problem="a key is given twice", problem_mark=key.start_mark)
+                problem = f"{dotted((str(key.value),))} is given twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
             names.add(key.value)
         self.flatten_mapping(node)
         return {str(key.value): self.construct_object(value, deep=True) for key, value in node.value}
