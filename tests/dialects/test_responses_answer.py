@@ -201,11 +201,24 @@ def test_nothing_is_said_before_there_is_something_to_say() -> None:
 
 def test_an_answer_without_content_is_complete() -> None:
     """Nothing but an end is a response without output."""
-    events = parsed(writer().end(cost_sats=3))
+    events = parsed(writer().end(cost_sats=None))
 
     assert [event["type"] for event in events] == ["response.created", "response.in_progress", "response.completed"]
     assert events[-1]["response"]["output"] == []
-    assert events[-1]["response"]["usage"] is None
+
+
+def test_usage_that_nobody_counted_is_estimated() -> None:
+    """Callers read the usage of every response; a provider that counts only its input is believed in that."""
+    frame = Frame(b"", content_bytes=9, events=(TextDelta("some text"),))
+    silent, half = writer(input="x" * 40), writer(input="x" * 40)
+
+    for stream in (silent, half):
+        stream.write(frame)
+    half.write(Frame(b"", usage=Usage(7, 0)))
+
+    counts = [parsed(stream.end(cost_sats=3))[-1]["response"]["usage"] for stream in (silent, half)]
+    assert [(usage["input_tokens"], usage["output_tokens"]) for usage in counts] == [(10, 3), (7, 3)]
+    assert [usage["cost_sats"] for usage in counts] == [3, 3]
 
 
 def test_only_the_first_of_several_choices_is_told() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from arbstr.dialects.responses import ResponsesCaller
@@ -268,6 +269,36 @@ def test_what_changes_the_answer_and_cannot_be_said_is_noted() -> None:
 def test_reasoning(reasoning: Any, read: Reasoning | None) -> None:
     """An effort is a wish; a summary alone is none."""
     assert CALLER.read(CALLER.parse(body(reasoning=reasoning))).reasoning == read
+
+
+@pytest.mark.parametrize("text", [None, {}, {"format": {"type": "text"}, "verbosity": "medium"}])
+def test_plain_text_is_no_format(text: Any) -> None:
+    """It is what every model writes."""
+    conversation = CALLER.read(CALLER.parse(body(text=text)))
+
+    assert (conversation.output_format, conversation.dropped) == (None, ())
+
+
+def test_depth_is_refused_wherever_it_is_met() -> None:
+    """What could be read with a short call stack is refused with a longer one, and nothing else is raised."""
+    request = CALLER.parse(body(tools=[{"type": "function", "name": "f", "parameters": {}}]))
+    deep = msgspec.structs.replace(request, fields={**request.fields, "tools": msgspec.Raw(b"[" * 100_000)})
+
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        CALLER.read(deep)
+
+
+def test_what_is_not_read_of_an_item_is_sent_as_it_came() -> None:
+    """Calls whose output is an object, and sealed words in other places, change nothing."""
+    items = [
+        {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot"}},
+        {"role": "user", "content": "rs_arbstr_ arbstr.s:"},
+    ]
+
+    request = CALLER.parse(body(input=items))
+
+    assert json.loads(CALLER.encode_same(request, model="x"))["input"] == items
+    assert json.loads(CALLER.encode_same(CALLER.parse(body(input="arbstr.s:")), model="x"))["input"] == "arbstr.s:"
 
 
 def test_empty_texts_say_nothing() -> None:

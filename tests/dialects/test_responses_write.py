@@ -4,6 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from openai.types.responses import ResponseInputItemParam
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
+from pydantic import TypeAdapter
 
 from arbstr.dialects.responses import ResponsesProvider
 from arbstr.domain.conversation import (
@@ -92,7 +95,37 @@ def test_reasoning_of_other_vendors_stays_away() -> None:
     """They could not read it, and would refuse the request for it."""
     foreign = (Thinking("open"), Thinking("x", signature="EqQB"), Thinking("", redacted="gemini#AAAA"), Text("a"))
 
-    assert items(Role.ASSISTANT, *foreign) == [{"type": "message", "role": "assistant", "content": "a"}]
+    found = PROVIDER.write(Conversation((), (Message(Role.ASSISTANT, foreign),)), model="m", stream=False)
+
+    assert json.loads(found.body)["input"] == [{"type": "message", "role": "assistant", "content": "a"}]
+    assert found.dropped == ("reasoning_content",)
+
+
+def test_the_sdk_knows_what_is_written() -> None:
+    """Every field and item is one of the vendor's own types."""
+    media = (Text("see"), Media("image", data="iVBORw0KGgo="), Media("document", data="JVBERi0="))
+    conversation = Conversation(
+        instructions=(Text("Be brief."),),
+        messages=(
+            Message(Role.USER, media),
+            Message(Role.ASSISTANT, (Thinking("why", "openai:rs_1:gA"), Text("a"), ToolCall("c", "f", "{}"))),
+            Message(Role.USER, (ToolResult("c", media), Text("go on"))),
+        ),
+        tools=(Tool("f", "F.", {"type": "object"}),),
+        tool_choice=ToolChoice("required"),
+        max_tokens=100,
+        temperature=0.5,
+        output_format=OutputFormat({"type": "object"}, "day", True),
+        reasoning=Reasoning(budget_tokens=4000),
+        user="u",
+    )
+
+    body = json.loads(PROVIDER.write(conversation, model="m", stream=False).body)
+
+    assert body.keys() <= ResponseCreateParamsBase.__annotations__.keys()
+    TypeAdapter(ResponseCreateParamsBase).validate_python(body)
+    for item in body["input"]:
+        TypeAdapter(ResponseInputItemParam).validate_python(item)
 
 
 def test_reasoning_without_a_summary_comes_back_encrypted() -> None:

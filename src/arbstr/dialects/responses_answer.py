@@ -26,7 +26,7 @@ from arbstr.domain.answer import (
 from arbstr.domain.errors import FailureKind, GatewayError, InvalidRequest, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
-from arbstr.domain.usage import Usage
+from arbstr.domain.usage import Usage, estimated_tokens
 
 _encode = msgspec.json.Encoder().encode
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
@@ -81,8 +81,11 @@ class ResponseStream:
         self._refused = False
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
+        self._input_bytes = request.input_bytes
+        self._content_bytes = 0
 
     def write(self, frame: Frame) -> bytes:
+        self._content_bytes += frame.content_bytes
         if frame.usage is not None:
             self._usage = merge_usage(self._usage, frame.usage)
         events = frame.events
@@ -121,9 +124,18 @@ class ResponseStream:
         reason = _INCOMPLETE.get(self._finish) if self._finish is not None else None
         status = "incomplete" if reason is not None else "completed"
         self._close(status)
-        usage = usage_object(self._usage, cost_sats=cost_sats)
+        usage = usage_object(self._counted(), cost_sats=cost_sats)
         details = {"reason": reason} if reason is not None else None
         return self._response(status, self._output, incomplete=details, usage=usage)
+
+    def _counted(self) -> Usage:
+        """The provider's numbers, or estimates by the rule of thumb: callers read the usage of every response."""
+        produced = estimated_tokens(self._content_bytes)
+        if self._usage is None:
+            return Usage(estimated_tokens(self._input_bytes), produced, estimated=True)
+        if self._usage.output_tokens:
+            return self._usage
+        return msgspec.structs.replace(self._usage, output_tokens=produced, estimated=True)
 
     def _begin(self) -> None:
         if not self._sequence:

@@ -97,6 +97,8 @@ class _Reader:
             self._signatures[call_id] = signature
             return
         said = [_texts(item.get(name), f"{param}.{name}") for name in ("summary", "content")]
+        if type(encrypted) is str and encrypted and not encrypted.startswith(responses_seal.FOREIGN):
+            self.dropped["input.encrypted_content"] = None
         thinking = _thinking("\n\n".join(text for texts in said for text in texts), encrypted)
         if thinking is not None:
             self._add(Role.ASSISTANT, [thinking], "assistant")

@@ -42,13 +42,11 @@ class Tools(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
 
 
-def read_tools(value: object) -> Tools:
+def read_tools(value: list[Any] | None) -> Tools:
     """The tools in ``tools``. Raises :class:`InvalidRequest` for those that nobody but OpenAI can run."""
     tools: list[Tool] = []
     declared: dict[str, Declared] = {}
     dropped: dict[str, None] = {}
-    if value is not None and type(value) is not list:
-        raise wrong("tools", value, "a list of tools")
     for index, item in enumerate(value or ()):
         _read_tool(item, f"tools[{index}]", None, tools, declared, dropped)
     return Tools(tuple(tools), declared, tuple(dropped))

@@ -23,10 +23,8 @@ def read_usage(value: Any) -> Usage | None:
     return openai_usage.read_usage({ours: value[name] for ours, name in _NAMES.items() if name in value})
 
 
-def usage_object(usage: Usage | None, *, cost_sats: float | None = None) -> dict[str, Any] | None:
+def usage_object(usage: Usage, *, cost_sats: float | None = None) -> dict[str, Any]:
     """``usage`` as callers of this dialect read it, with what the answer cost, where that is known."""
-    if usage is None:
-        return None
     fields: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {

@@ -111,6 +111,7 @@ def _item(part: ToolCall | ToolResult | Thinking, dropped: dict[str, None]) -> d
             # Other vendors' reasoning is of no use here, and their proofs of it are refused.
             own = openai_parts(part.signature or part.redacted)
             if own is None:
+                dropped["reasoning_content"] = None
                 return None
             item_id, encrypted = own
             summary = [{"type": "summary_text", "text": text}] if text else []
