@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from arbstr.config import ConfigError
 from arbstr.config.load import Flags
 from arbstr.config.mock import load_mock
+from arbstr.dialects.envelopes import failure_from_response
 from arbstr.domain.money import PicoSats, Rates
 from arbstr.domain.routing import (
     BreakerSettings,
@@ -25,6 +26,7 @@ from arbstr.domain.routing import (
     Tier,
     Timeouts,
 )
+from arbstr.policy.verdict import VERDICTS, Retry
 from tests.config.written import ALPHA, BETA, compiled
 
 
@@ -325,6 +327,10 @@ def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
             ALPHA + "[[policies.rules]]\nname = 'x'\nallowed_models = ['gpt-5']",
             'policies.rules[0].allowed_models: nobody sells "gpt-5"',
         ),
+        (
+            "[resilience.retry]\nretryable_errors = [503, 404]",
+            "resilience.retry.retryable_errors[1]: has no effect, as a provider is never tried again after 404",
+        ),
         ("[server]\nadmin_key = '0123456789'", "server.admin_key: nothing uses it in this version"),
         (
             "[server]\nadmin_key = '0123456789'",
@@ -335,6 +341,19 @@ def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
 def test_what_is_allowed_and_probably_not_meant_is_warned_of(tmp_path: Path, text: str, warning: str) -> None:
     """A warning names the key, and what to do."""
     assert warning in compiled(tmp_path, text).warnings
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_a_status_after_which_nobody_is_tried_again_is_warned_of(tmp_path: Path, status: int) -> None:
+    """Exactly those that the verdict table lets nobody retry, whatever the provider said with them."""
+    bodies = [b"", b"<html>no</html>", b'{"error": {"message": "no"}}']
+    bodies += [f'{{"error": {{"message": "no", "code": "{code}"}}}}'.encode() for code in ("rate_limit_exceeded", "x")]
+    kinds = {failure_from_response(status, {}, body, now_epoch=0.0).kind for body in bodies}
+
+    told = compiled(tmp_path, f"[resilience.retry]\nretryable_errors = [{status}]").warnings
+
+    never = all(VERDICTS[kind].retry is Retry.NO for kind in kinds)
+    assert any(line.startswith("resilience.retry.retryable_errors[0]: has no effect") for line in told) == never
 
 
 def test_a_sound_configuration_has_no_warning(tmp_path: Path) -> None:

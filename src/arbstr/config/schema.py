@@ -181,7 +181,8 @@ class Retry(msgspec.Struct, frozen=True):
     max_backoff: Annotated[Seconds, Key("The longest step.")] = Seconds(10.0)
     backoff_multiplier: Annotated[Decimal, Key("From one step to the next.", low=1, high=100)] = Decimal("2.0")
     retryable_errors: Annotated[
-        tuple[int, ...], Key("Statuses of a provider after which it may be tried again.", low=400, high=599)
+        tuple[int, ...],
+        Key("Statuses after which a provider may be tried again, if they may pass at all.", low=400, high=599),
     ] = (408, 429, 500, 502, 503, 504, 529)
 
 

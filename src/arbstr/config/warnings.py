@@ -11,6 +11,10 @@ from arbstr.config.problems import dotted
 from arbstr.config.routes import Routes
 from arbstr.config.units import Address
 
+_MAY_PASS = frozenset({403, 408, 409, 425, 429})
+"""Of the statuses below 500, those that a second try may change; 403 as a firewall's page, which is not about the key.
+All others say what they say at any try, whatever is configured."""
+
 
 def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Routes) -> Iterator[str]:
     """One line each: ``path.to.key: what is odd, and what to do about it``."""
@@ -23,6 +27,10 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
         for model in sorted(rule.allowed_models or ()):
             if model not in routes.by_model and routes.default is None:
                 yield f'policies.rules[{index}].allowed_models: nobody sells "{model}"'
+    for index, status in enumerate(config.resilience.retry.retryable_errors):
+        if status < 500 and status not in _MAY_PASS:
+            place = f"resilience.retry.retryable_errors[{index}]"
+            yield f"{place}: has no effect, as a provider is never tried again after {status}"
     if config.server.admin_key:
         yield "server.admin_key: nothing uses it in this version"
         if config.server.admin_key.source == "literal":
