@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,3 +96,42 @@ def test_the_configuration_of_the_readme_is_complete(tmp_path: Path) -> None:
 
     assert compiled.warnings == ()
     assert set(tomllib.loads(example)["providers"]) == {spec.name for spec in compiled.providers}
+
+
+CURLS = [
+    (str(page.relative_to(ROOT)), command)
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    for block in [*blocks(page.read_text(), "sh"), *blocks(page.read_text(), "")]
+    for command in re.findall(r"^ *(curl [^']+(?:'[^']*'[^']+)*'\{[^']+\}')$", block, re.MULTILINE | re.DOTALL)
+]
+"""The page and the command of every example that asks by curl."""
+
+
+def ask(command: str, url: str) -> tuple[int, bytes]:
+    """What a curl command that posts would be answered."""
+    words = shlex.split(command.replace("\\\n", " ").replace(URL, url))
+    (target,) = (word for word in words if word.startswith("http://"))
+    request = urllib.request.Request(target, words[words.index("-d") + 1].encode())
+    for option, value in itertools.pairwise(words):
+        if option == "-H":
+            request.add_header(*value.split(": ", 1))
+    try:
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def test_the_examples_with_curl_are_answered() -> None:
+    """Each is answered by `make run` as its page says: with 200, or with the very error that stands beneath it."""
+    shown = {page: blocks((ROOT / page).read_text(), "json") for page, _ in CURLS}
+
+    with gateway() as url:
+        answers = [(page, *ask(command, url)) for page, command in CURLS]
+
+    assert len(answers) >= 8
+    assert [
+        (page, status, body)
+        for page, status, body in answers
+        if status != 200 and f"{body.decode()}\n" not in shown[page]
+    ] == []
