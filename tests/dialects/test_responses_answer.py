@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from arbstr.dialects.responses import ResponsesCaller, ResponseStream
+from arbstr.dialects.responses import ResponsesCaller
+from arbstr.dialects.translate import CallerDialect, StreamWriter
 from arbstr.domain.answer import (
     Begin,
     Event,
@@ -28,7 +29,7 @@ from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.usage import Usage
 
-CALLER = ResponsesCaller()
+CALLER: CallerDialect = ResponsesCaller()
 STOP = Finish(FinishReason.STOP)
 TOOLS = [
     {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False},
@@ -54,7 +55,7 @@ def asked(**fields: Any) -> ChatRequest:
     return CALLER.parse(json.dumps({"model": "gpt-4.1", "input": "hello", "stream": True, **fields}).encode())
 
 
-def writer(**fields: Any) -> ResponseStream:
+def writer(**fields: Any) -> StreamWriter:
     return CALLER.stream(asked(**fields), request_id="0199-ab", model="served", created=1763640000)
 
 
@@ -176,7 +177,7 @@ def test_a_stream_that_breaks_tells_how_far_it_came() -> None:
         "error": {**fields, "type": "upstream_error"},
     }
     response = events[-1]["response"]
-    assert (response["status"], response["error"]["code"]) == ("failed", "upstream_error")
+    assert (response["status"], response["error"]) == ("failed", {"code": "server_error", "message": "gone"})
     assert response["output"][0]["status"] == "incomplete"
     assert response["output"][0]["content"][0]["text"] == "Hel"
 

@@ -9,6 +9,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from pydantic import TypeAdapter
 
 from arbstr.dialects.responses import ResponsesProvider
+from arbstr.dialects.translate import ProviderDialect
 from arbstr.domain.conversation import (
     Conversation,
     Media,
@@ -27,7 +28,7 @@ from arbstr.domain.conversation import (
 )
 from arbstr.domain.errors import InvalidRequest
 
-PROVIDER = ResponsesProvider()
+PROVIDER: ProviderDialect = ResponsesProvider()
 HELLO = Message(Role.USER, (Text("hello"),))
 
 

@@ -113,7 +113,8 @@ class ResponseStream:
         self._begin()
         self._close("incomplete")
         self._send("error", error_fields(error))
-        said = {"code": error.code, "message": error.message}
+        # Of failures on this side of the caller, the response's own codes have but one.
+        said = {"code": error.code if error.status < 500 else "server_error", "message": error.message}
         self._send("response.failed", {"response": self._response("failed", self._output, error=said)})
         return self._said()
 
