@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.bedrock import BedrockDialect, host, path
+from arbstr.dialects.bedrock import BedrockDialect, host, models_host, path, read_models
 from arbstr.dialects.bedrock_models import family_of
 from arbstr.domain.answer import TextDelta, ThinkingDelta
 from arbstr.domain.conversation import (
@@ -533,6 +533,55 @@ def test_no_answer(body: bytes) -> None:
     with pytest.raises(UpstreamFailure) as failed:
         BEDROCK.parse_whole(body, events=True)
     assert failed.value.kind is FailureKind.UNREADABLE
+
+
+def test_block_that_stops_twice() -> None:
+    """A block that is not a call's, or has had its end, ends without a word; a start that is none begins nothing."""
+    sent = [
+        event("contentBlockStart", {"contentBlockIndex": 0, "start": {}}),
+        event("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolUse": {"name": "f", "toolUseId": "t"}}}),
+        event("contentBlockStop", {"contentBlockIndex": 1}),
+        event("contentBlockStop", {"contentBlockIndex": 1}),
+        event("contentBlockStop", {"contentBlockIndex": None}),
+    ]
+
+    frames = fed(BEDROCK.decoder(events=True), *sent)
+
+    assert [len(frame.events) for frame in frames] == [0, 1, 1, 0, 0]
+
+
+def test_list_of_models() -> None:
+    """Models on demand and active profiles are listed by the ids by which they are called."""
+    models = (
+        b'{"modelSummaries":[{"modelId":"amazon.nova-lite-v1:0","inferenceTypesSupported":["ON_DEMAND"],'
+        b'"modelLifecycle":{"status":"ACTIVE"}},{"modelId":"old","inferenceTypesSupported":["ON_DEMAND"],'
+        b'"modelLifecycle":{"status":"LEGACY"}},{"modelId":"profiled","inferenceTypesSupported":["INFERENCE_PROFILE"]}]}'
+    )
+    profiles = (
+        b'{"inferenceProfileSummaries":[{"inferenceProfileId":"us.x","status":"ACTIVE"},{"inferenceProfileId":4},7]}'
+    )
+
+    assert read_models(models) == ["amazon.nova-lite-v1:0"]
+    assert read_models(profiles) == ["us.x"]
+    assert models_host("eu-west-1") == "bedrock.eu-west-1.amazonaws.com"
+    for bad in (b"[]", b"{}", b"<html>"):
+        with pytest.raises(ValueError):
+            read_models(bad)
+
+
+def test_thoughts_without_text() -> None:
+    """A delta of thinking with nothing in it says nothing, and so do arguments that are empty or belong to no call."""
+    sent = [
+        {"contentBlockIndex": 0, "delta": {"reasoningContent": {}}},
+        {"contentBlockIndex": 0, "delta": {"citation": {}}},
+        {"contentBlockIndex": 0, "delta": {"text": ""}},
+    ]
+
+    frames = fed(BEDROCK.decoder(events=True), *(event("contentBlockDelta", one) for one in sent))
+    [stop] = fed(BEDROCK.decoder(events=True), event("messageStop", {"stopReason": 5}))
+
+    assert not any(frame.content or frame.events or frame.malformed for frame in frames)
+    assert stop.malformed
 
 
 def test_badly_formed_answer() -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.gemini import GeminiDialect, path, vertex_path
+from arbstr.dialects.gemini import GeminiDialect, path, read_models, vertex_path
 from arbstr.dialects.gemini_schema import gemini_schema
 from arbstr.dialects.gemini_stream import GeminiDecoder
-from arbstr.domain.answer import Begin, TextDelta, ThinkingDelta, ToolCallBegin
+from arbstr.domain.answer import Begin, TextDelta, ThinkingDelta, ToolCallBegin, ToolCallDelta
 from arbstr.domain.conversation import (
     CacheHint,
     Conversation,
@@ -22,6 +22,7 @@ from arbstr.domain.conversation import (
     OutputFormat,
     Part,
     Reasoning,
+    Refusal,
     Role,
     Text,
     Thinking,
@@ -34,6 +35,7 @@ from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure
 from tests.dialects.vendors import GOLDEN, fed
 
 GEMINI = GeminiDialect()
+TOOL = Tool("f", None, None)
 
 
 def says(*parts: Part, role: Role = Role.USER, **more: Any) -> Conversation:
@@ -255,6 +257,122 @@ def test_signed_calls() -> None:
     assert signatures(unsigned, "gemini-2.5-pro") == [None, None]
 
 
+def test_repeated_finish() -> None:
+    """A model that says twice that it has finished has finished once."""
+    chunk = b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}\n\n'
+
+    frames = fed(GEMINI.decoder(events=True), chunk + chunk)
+
+    events = [event for frame in frames for event in frame.events]
+    assert [type(event).__name__ for event in events] == ["Begin", "TextDelta", "Finish", "TextDelta"]
+
+
+def test_unusual_parts() -> None:
+    """What says nothing is nothing, null arguments are none, and what is not text is not taken for it."""
+    answer = (
+        b'{"candidates":[{"content":{"parts":[{"text":""},{"inlineData":{}},{"functionCall":{"name":"f","args":null}},'
+        b'{"text":4}]},"finishReason":5}]}'
+    )
+
+    frame = GEMINI.parse_whole(answer, events=True)
+
+    assert [event.arguments for event in frame.events if isinstance(event, ToolCallDelta)] == ["{}"]
+    assert [type(event).__name__ for event in frame.events] == ["Begin", "ToolCallBegin", "ToolCallDelta", "Finish"]
+    assert frame.finish == "tool_calls"
+
+
+def test_tolerant_calls() -> None:
+    """A call beside something that cannot be read is read all the same."""
+    answer = (
+        b'[{"candidates":[{"content":{"parts":["x",{"functionCall":{"name":"f","args":{"a":1}}},'
+        b'{"functionCall":{"name":"g","args":[]}}]}}]}]'
+    )
+
+    frame = GEMINI.parse_whole(answer, events=True)
+
+    assert [event.arguments for event in frame.events if isinstance(event, ToolCallDelta)] == ['{"a":1}', "{}"]
+
+
+def test_no_answer() -> None:
+    """What is no object is no answer."""
+    for body in (b"", b"[1, 2]", b"7"):
+        with pytest.raises(UpstreamFailure) as failed:
+            GEMINI.parse_whole(body, events=True)
+        assert failed.value.kind is FailureKind.UNREADABLE
+
+
+def test_parts_in_unusual_places() -> None:
+    """Calls, refusals and results are told wherever they stand, and the instructions go before the model's turn."""
+    conversation = Conversation(
+        (Text("Be brief.", cache=CacheHint()),),
+        (
+            Message(Role.ASSISTANT, (Refusal("no"), Refusal(""), ToolCall("a", "f", ""))),
+            Message(Role.ASSISTANT, (ToolResult("a", (Text("x"),)),)),
+            Message(Role.USER, (ToolCall("b", "g", ""),)),
+        ),
+    )
+
+    written = GEMINI.write(conversation, model="gemma-3-4b-it", stream=False)
+
+    contents = json.loads(written.body)["contents"]
+    assert [(turn["role"], [next(iter(part)) for part in turn["parts"]]) for turn in contents] == [
+        ("user", ["text"]),
+        ("model", ["text", "functionCall", "functionResponse"]),
+        ("user", ["functionCall"]),
+    ]
+    assert written.dropped == ("cache_control",)
+
+
+def test_tools() -> None:
+    """Tools say what they do; strictness, a cache and calls one by one cannot be asked for."""
+    tool = Tool("f", "Does.", {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}, strict=True, cache=CacheHint())
+
+    written = GEMINI.write(
+        says(Text("q"), tools=(tool,), tool_choice=ToolChoice("auto"), parallel_tool_calls=False),
+        model="gemini-2.5-pro",
+        stream=False,
+    )
+
+    body = json.loads(written.body)
+    assert body["tools"] == [
+        {
+            "functionDeclarations": [
+                {
+                    "name": "f",
+                    "description": "Does.",
+                    "parametersJsonSchema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}},
+                }
+            ]
+        }
+    ]
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": "AUTO"}}
+    assert written.dropped == ("cache_control", "parallel_tool_calls", "strict")
+
+
+def test_json_beside_tools() -> None:
+    """Gemini 3 answers in JSON beside tools."""
+    conversation = says(Text("q"), tools=(TOOL,), output_format=OutputFormat({"type": "object", "minProperties": 1}))
+
+    written = GEMINI.write(conversation, model="gemini-3-pro-preview", stream=False)
+
+    config = json.loads(written.body)["generationConfig"]
+    assert config == {"responseMimeType": "application/json", "responseJsonSchema": {"type": "object"}}
+    assert written.dropped == ("response_format.minProperties",)
+
+
+def test_list_of_models() -> None:
+    """Models that generate text are listed by the names by which they are called."""
+    body = (
+        b'{"models":[{"name":"models/gemini-2.5-pro","supportedGenerationMethods":["generateContent","countTokens"]},'
+        b'{"name":"models/embedding-001","supportedGenerationMethods":["embedContent"]},{"name":3},7]}'
+    )
+
+    assert read_models(body) == ["gemini-2.5-pro"]
+    for bad in (b"[]", b"{}", b"<html>"):
+        with pytest.raises(ValueError):
+            read_models(bad)
+
+
 def test_made_ids() -> None:
     """A call without an id gets one: the same each time, another for each call and each answer."""
     call = '{"functionCall":{"name":"f","args":{}}}'
@@ -285,6 +403,7 @@ def test_made_ids() -> None:
         ("models/gemini-flash-latest", Reasoning("low"), {"thinkingLevel": "low", "includeThoughts": True}),
         ("gemini-2.0-flash", Reasoning("high"), None),
         ("gemma-4-31b-it", Reasoning("none"), None),
+        ("learnlm-2.0-flash-experimental", Reasoning("low"), None),
     ],
 )
 def test_thinking(model: str, reasoning: Reasoning, expected: dict[str, Any] | None) -> None:
@@ -386,7 +505,7 @@ def test_schema() -> None:
         "type": "object",
         "properties": {
             "a": {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 10, "multipleOf": 2},
-            "c": {"type": "string", "nullable": True, "pattern": "^a", "default": "a"},
+            "c": {"type": "string", "nullable": True, "pattern": "^a", "default": "a", "x-any\r\nthing": 1},
             "d": {"enum": [True, None]},
             "e": {"$ref": "#/definitions/x", "description": "gone", "minItems": 1},
             "f": {"oneOf": [{"type": "null"}, True, False], "items": {"not": {}}},

@@ -6,8 +6,10 @@ Requests are signed (``upstream/sigv4.py``) or carry a Bedrock API key as ``Auth
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
+from arbstr.dialects import lenient
 from arbstr.dialects.bedrock_answer import parse_whole
 from arbstr.dialects.bedrock_errors import bedrock_failure
 from arbstr.dialects.bedrock_request import write_request
@@ -27,6 +29,43 @@ STREAM_TYPE = "application/vnd.amazon.eventstream"
 def host(region: str) -> str:
     """Where a region's models are."""
     return f"bedrock-runtime.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+
+
+def models_host(region: str) -> str:
+    """Where a region's models are listed."""
+    return host(region).replace("bedrock-runtime", "bedrock", 1)
+
+
+MODELS_PATHS = ("/foundation-models?byOutputModality=TEXT", "/inference-profiles?maxResults=1000")
+"""Where the models are listed, and the profiles by which most of the newer ones are called; GETs, signed."""
+
+
+def read_models(body: bytes) -> list[str]:
+    """The ids in an answer of one of :data:`MODELS_PATHS` that can be called: models on demand, active profiles.
+
+    Raises ValueError for what is no such answer.
+    """
+    value = lenient.read(body)
+    if type(value) is not dict:
+        raise ValueError("there is no list of models")
+    models, profiles = value.get("modelSummaries"), value.get("inferenceProfileSummaries")
+    if type(models) is list:
+        called = [one.get("modelId") for one in models if type(one) is dict and _on_demand(one)]
+    elif type(profiles) is list:
+        called = [one.get("inferenceProfileId") for one in profiles if type(one) is dict and _active(one.get("status"))]
+    else:
+        raise ValueError("there is no list of models")
+    return [name for name in map(lenient.text, called) if name]
+
+
+def _on_demand(model: dict[str, Any]) -> bool:
+    lifecycle = model.get("modelLifecycle")
+    status = lifecycle.get("status") if type(lifecycle) is dict else None
+    return _active(status) and "ON_DEMAND" in (model.get("inferenceTypesSupported") or ())
+
+
+def _active(status: Any) -> bool:
+    return status in (None, "ACTIVE")
 
 
 def path(model: str, stream: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects import lenient
-from arbstr.dialects.envelopes import excerpt, is_error
+from arbstr.dialects.envelopes import is_error, what_came
 from arbstr.dialects.openai_usage import MOST_TOKENS
 from arbstr.domain.answer import (
     Begin,
@@ -103,13 +103,11 @@ def parse_whole(body: bytes, *, events: bool) -> Frame:
     """A whole answer. Raises UpstreamFailure for what is none, or is an error."""
     value = lenient.read_or_none(body)
     if type(value) is not dict:
-        found = excerpt(body)
-        said = f"cannot be read: {found}" if found else "is empty."
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {what_came(body)}")
     output = value.get("output")
     message = output.get("message") if type(output) is dict else None
     if type(message) is not dict and (is_error(body) or "stopReason" not in value):
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer has no message: {excerpt(body)}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no message.")
     finish = finish_of(value)
     if isinstance(finish, UpstreamFailure):
         raise finish

@@ -172,11 +172,8 @@ class Blocks:
         kind = media_type_of(media)
         form = _FORMATS.get(media.kind, {}).get(kind or "")
         if form is None:
-            raise InvalidRequest(
-                f"messages has a piece of media ({media.kind}) of the type {kind or 'unknown'}, which Bedrock does not "
-                "take.",
-                param="messages",
-            )
+            said = f"messages has a piece of media ({media.kind}) of the type {(kind or 'unknown')[:60]}"
+            raise InvalidRequest(f"{said}, which Bedrock does not take.", param="messages")
         written: _Json = {"format": form, "source": _source(media)}
         if media.kind == "document":
             written["name"] = self._document_name(media.name)
@@ -216,4 +213,4 @@ def _arguments(text: str) -> msgspec.Raw | _Json:
         found = _decode(text)
     except (ValueError, RecursionError):
         found = None
-    return msgspec.Raw(text.encode()) if type(found) is dict else {"arguments": text}
+    return msgspec.Raw(text.encode("utf-8", "replace")) if type(found) is dict else {"arguments": text}

@@ -62,7 +62,7 @@ class BedrockDecoder:
         return [Frame(rest, malformed=True)] if rest else []
 
     def _unreadable(self, error: BadEventStream) -> UpstreamFailure:
-        page = self._first.lstrip()[:1] in (b"{", b"[", b"<")
+        page = self._first.lstrip()[:1] == b"<"
         said = f": {excerpt(self._first)}" if page else f": {error}."
         return UpstreamFailure(FailureKind.UNREADABLE, f"The stream cannot be read{said}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from arbstr.dialects import lenient
 from arbstr.dialects.gemini_errors import gemini_failure
 from arbstr.dialects.gemini_request import write_request
 from arbstr.dialects.gemini_stream import GeminiDecoder, parse_whole
@@ -16,7 +17,10 @@ from arbstr.domain.conversation import Conversation
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 
+BASE_URL = "https://generativelanguage.googleapis.com"
 KEY_HEADER = "x-goog-api-key"
+MODELS_PATH = "/v1beta/models?pageSize=1000"
+"""Where the models are listed; a GET."""
 
 
 def path(model: str, stream: bool) -> str:
@@ -34,6 +38,24 @@ def vertex_path(model: str, stream: bool, *, project: str, location: str) -> str
 
 def _method(stream: bool) -> str:
     return "streamGenerateContent?alt=sse" if stream else "generateContent"
+
+
+def read_models(body: bytes) -> list[str]:
+    """The names of the models in an answer of :data:`MODELS_PATH` that generate text, without ``models/``.
+
+    Raises ValueError for what is no such answer.
+    """
+    value = lenient.read(body)
+    models = value.get("models") if type(value) is dict else None
+    if type(models) is not list:
+        raise ValueError("there is no list of models")
+    return [
+        name.removeprefix("models/")
+        for model in models
+        if type(model) is dict
+        and (name := lenient.text(model.get("name")))
+        and "generateContent" in (model.get("supportedGenerationMethods") or ())
+    ]
 
 
 class GeminiDialect:

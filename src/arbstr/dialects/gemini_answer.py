@@ -32,7 +32,6 @@ class Content(msgspec.Struct, gc=False):
 class Candidate(msgspec.Struct, gc=False, rename="camel"):
     content: Content | None = None
     finish_reason: Any = None
-    finish_message: Any = None
     index: Any = None
 
 
@@ -95,7 +94,7 @@ def _candidate(value: dict[str, Any]) -> Candidate:
     content = value.get("content")
     parts = content.get("parts") if type(content) is dict else None
     found = [_tolerant_part(one) for one in parts if type(one) is dict] if type(parts) is list else None
-    return Candidate(Content(found), value.get("finishReason"), value.get("finishMessage"), value.get("index"))
+    return Candidate(Content(found), value.get("finishReason"), value.get("index"))
 
 
 def _tolerant_part(value: dict[str, Any]) -> Part:

@@ -154,4 +154,4 @@ def arguments(text: str) -> msgspec.Raw | _Json:
     except (ValueError, RecursionError):
         found = None
     # As its bytes, so that no number loses a digit.
-    return msgspec.Raw(text.encode()) if type(found) is dict else {"arguments": text}
+    return msgspec.Raw(text.encode("utf-8", "replace")) if type(found) is dict else {"arguments": text}

@@ -28,8 +28,38 @@ _PLAIN = frozenset(
 """Keywords whose values are sent as they are."""
 _SCHEMAS = frozenset({"properties", "$defs"})
 _LISTS = frozenset({"prefixItems", "anyOf", "oneOf"})
-_SILENT = frozenset({"$schema", "$comment", "default", "example", "examples", "deprecated", "readOnly", "writeOnly"})
-"""Keywords that allow and forbid nothing."""
+_NARROWING = frozenset(
+    {
+        "additionalItems",
+        "contains",
+        "contentEncoding",
+        "contentMediaType",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "if",
+        "maxContains",
+        "maxLength",
+        "maxProperties",
+        "minContains",
+        "minLength",
+        "minProperties",
+        "multipleOf",
+        "not",
+        "pattern",
+        "patternProperties",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "uniqueItems",
+        "$dynamicRef",
+    }
+)
+"""Keywords that forbid something, which Gemini will not hear of. All others allow and forbid nothing."""
 
 
 def gemini_schema(schema: dict[str, Any], dropped: set[str]) -> dict[str, Any]:
@@ -73,7 +103,7 @@ def _object(schema: dict[str, Any], dropped: set[str]) -> dict[str, Any]:
             written["minimum"] = value + 1
         elif key == "exclusiveMaximum" and type(value) is int and schema.get("type") == "integer":
             written["maximum"] = value - 1
-        elif key not in _SILENT:
+        elif key in _NARROWING:
             dropped.add(key)
     if "$ref" in written:  # beside it, only what begins with $ may stand
         dropped.update(key for key in written if key[0] != "$" and key not in ("description", "title"))

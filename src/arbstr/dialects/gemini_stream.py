@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects import lenient
-from arbstr.dialects.envelopes import excerpt, is_error
+from arbstr.dialects.envelopes import is_error, what_came
 from arbstr.dialects.gemini_answer import Answer, Call, Candidate, Part, read_answer, read_usage
 from arbstr.dialects.gemini_errors import gemini_failure_in_answer
 from arbstr.dialects.gemini_parts import SIGNED
@@ -29,6 +29,9 @@ _FINISHES = {
     "PROHIBITED_CONTENT": FinishReason.CONTENT_FILTER,
     "SPII": FinishReason.CONTENT_FILTER,
     "MODEL_ARMOR": FinishReason.CONTENT_FILTER,
+    "PUP_LIMITED_DISABLED": FinishReason.CONTENT_FILTER,
+    "ESCALATION": FinishReason.CONTENT_FILTER,
+    "CONTINUATION": FinishReason.PAUSE,
     "IMAGE_SAFETY": FinishReason.CONTENT_FILTER,
     "IMAGE_PROHIBITED_CONTENT": FinishReason.CONTENT_FILTER,
     "IMAGE_RECITATION": FinishReason.CONTENT_FILTER,
@@ -86,11 +89,9 @@ def parse_whole(body: bytes, *, events: bool) -> Frame:
     if frame.failure is not None:
         raise frame.failure
     if frame.malformed:
-        found = excerpt(body)
-        said = f"cannot be read: {found}" if found else "is empty."
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {what_came(body)}")
     if not frame.content:
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer is empty: {excerpt(body)}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
     return msgspec.structs.replace(frame, data=b"", usage_only=False, done=True)
 
 
@@ -103,6 +104,8 @@ class Reader:
         self._id = ""
         self._calls: dict[int, int] = {}
         """How many tools each choice has called so far."""
+        self._finished: set[int] = set()
+        """Choices that have finished: some models say it more than once."""
 
     def frame(self, raw: bytes, data: bytes) -> Frame:
         """What ``data`` says, whose bytes on the wire were ``raw``."""
@@ -130,10 +133,10 @@ class Reader:
                     return Frame(raw, data, usage=usage, failure=failure)
                 reason = self._finish(candidate.finish_reason, choice)
                 finish = reason.value
-                said.append(Finish(reason, None, choice))
+                self._say_finish(Finish(reason, None, choice), said)
         if not answer.candidates and _blocked(answer.prompt_feedback):
             content, finish = True, FinishReason.CONTENT_FILTER.value
-            said.append(Finish(FinishReason.CONTENT_FILTER))
+            self._say_finish(Finish(FinishReason.CONTENT_FILTER), said)
         events = tuple(said) if self._events else ()
         return Frame(raw, data, content, size, finish, usage, not content and usage is not None, events=events)
 
@@ -188,6 +191,11 @@ class Reader:
             said.append(TextDelta(f"![image](data:{kind};base64,{data})", choice))
         return 1  # its tokens are not counted by its bytes
 
+    def _say_finish(self, finish: Finish, said: list[Event]) -> None:
+        if finish.choice not in self._finished:
+            self._finished.add(finish.choice)
+            said.append(finish)
+
     def _finish(self, reason: Any, choice: int) -> FinishReason:
         found = _FINISHES.get(reason, FinishReason.STOP) if type(reason) is str else FinishReason.STOP
         return FinishReason.TOOL_CALLS if found is FinishReason.STOP and self._calls.get(choice) else found
@@ -197,8 +205,8 @@ def _failure_of(candidate: Candidate) -> UpstreamFailure | None:
     reason = candidate.finish_reason
     if type(reason) is not str or reason not in _FAILED:
         return None
-    detail = lenient.text(candidate.finish_message)
-    message = f"The model stopped without an answer ({reason}{': ' + excerpt(detail.encode()) if detail else ''})."
+    # Its finishMessage quotes what the model wrote, which belongs into no log.
+    message = f"The model stopped without an answer ({reason})."
     return UpstreamFailure(FailureKind.TRANSIENT, message, code=reason.lower())
 
 
