@@ -230,13 +230,14 @@ def _head(request_id: str, model: str) -> dict[str, Any]:
 
 def _arguments(text: str) -> Any:
     """A call's arguments as the object that they should be."""
+    text = _clean(text)
     if not text.strip():
         return {}
+    raw = text.encode()
     try:
-        raw = text.encode()
         _OBJECT.decode(raw)
     except (ValueError, RecursionError):
-        return {"invalid_json": _clean(text)}
+        return {"invalid_json": text}
     return msgspec.Raw(raw)
 
 

@@ -46,7 +46,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def turns(conversation: Conversation, dropped: list[str]) -> list[Turn]:
-    """The messages as turns that alternate, the user's first. Raises InvalidRequest where nothing is said at all."""
+    """The messages as turns that alternate, the user's first; none where nothing is said."""
     found: list[Turn] = []
     for message in conversation.messages:
         blocks = _blocks(message, dropped)
@@ -58,9 +58,7 @@ def turns(conversation: Conversation, dropped: list[str]) -> list[Turn]:
             found[-1][1].extend(blocks)
         else:
             found.append((message.role.value, blocks))
-    if not found:
-        raise InvalidRequest("messages has no content.", param="messages")
-    if found[0][0] != "user":
+    if found and found[0][0] != "user":
         found.insert(0, ("user", [{"type": "text", "text": GO_ON}]))
     for role, blocks in found:
         if role == "user":

@@ -12,6 +12,7 @@ from arbstr.dialects.anthropic_models import Family, family_of
 from arbstr.dialects.anthropic_schema import closed, open_object
 from arbstr.dialects.translate import Written
 from arbstr.domain.conversation import Conversation, OutputFormat
+from arbstr.domain.errors import InvalidRequest
 
 Object = dict[str, Any]
 
@@ -26,10 +27,11 @@ def write(conversation: Conversation, *, model: str, stream: bool) -> Written:
     family = family_of(model)
     dropped = _unsayable(conversation)
     system = content.text_blocks(conversation.instructions)
-    if not conversation.messages and system:  # instructions alone: they are what is asked
+    turns = content.turns(conversation, dropped)
+    if not turns:  # instructions alone: they are what is asked
         turns, system = [("user", system)], []
-    else:
-        turns = content.turns(conversation, dropped)
+    if not turns[0][1]:
+        raise InvalidRequest("messages has no content.", param="messages")
     body: Object = {"model": model, "max_tokens": _max_tokens(conversation, family)}
     config: Object = {}
     emulated = _output_format(conversation.output_format, family, config, system, dropped)

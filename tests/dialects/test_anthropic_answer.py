@@ -1,0 +1,106 @@
+"""What the golden files do not show of answers in the Messages API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from arbstr.dialects.anthropic import CALLER, PING, STOP
+from arbstr.domain.answer import (
+    Begin,
+    Event,
+    Finish,
+    FinishReason,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallBegin,
+    ToolCallDelta,
+)
+from arbstr.domain.events import Frame
+from arbstr.domain.request import ChatRequest
+from arbstr.domain.usage import Usage
+
+REQUEST = ChatRequest(model="m", stream=True, fields={}, input_bytes=0, last_user_text="", dialect="anthropic")
+
+
+def frame(*events: Event, **fields: Any) -> Frame:
+    return Frame(b"", events=events, **fields)
+
+
+def data(stream: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: ")]
+
+
+def test_nothing_is_said_before_there_is_something() -> None:
+    """Neither a usage nor a sign of life begins the message; after its beginning, a sign of life is a ping."""
+    writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
+
+    assert writer.write(frame(comment=True)) == b""
+    assert writer.write(frame(usage=Usage(5, 1))) == b""
+    begun = data(writer.write(frame(Begin("x", "y"))))
+    assert begun[0]["message"]["usage"] == {
+        "input_tokens": 5,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 0,
+    }
+    assert writer.write(frame(comment=True)) == PING
+    assert writer.write(frame()) == b""
+
+
+def test_a_late_piece_of_an_earlier_call_goes_to_its_block() -> None:
+    """Some providers mix the arguments of calls; a client keeps them by their index."""
+    writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
+    calls: list[Event] = [
+        ToolCallBegin(0, "a", "f"),
+        ToolCallBegin(1, "b", "g"),
+        ToolCallDelta(0, "{}"),
+        ToolCallDelta(1, "[]"),
+    ]
+
+    said = data(writer.write(frame(*calls)))
+
+    pieces = [(one["index"], one["delta"]["partial_json"]) for one in said if one["type"] == "content_block_delta"]
+    assert pieces == [(0, "{}"), (1, "[]")]
+
+
+def test_arguments_of_a_call_that_never_began_are_nothing() -> None:
+    """There is no block that they could belong to."""
+    writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
+    writer.write(frame(Begin()))
+
+    assert writer.write(frame(ToolCallDelta(3, "{}"))) == b""
+
+
+def test_half_a_character_is_written_as_a_mark() -> None:
+    """In every place where a model's text may stand."""
+    events = (TextDelta("a"), TextDelta("\ud83d"), ThinkingDelta("\ud83d", signature="s"))
+    call = (ToolCallBegin(0, "c", "f"), ToolCallDelta(0, '{"a": "\ud83d"}'), Finish(FinishReason.TOOL_CALLS))
+    writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
+
+    stream = b"".join(writer.write(frame(event)) for event in (*events, *call))
+    whole = json.loads(CALLER.whole(REQUEST, [frame(*events, *call)], request_id="r", model="m", created=0))
+
+    deltas = [one["delta"] for one in data(stream) if one["type"] == "content_block_delta"]
+    assert [delta.get("text") or delta.get("thinking") or delta.get("partial_json") for delta in deltas] == [
+        "a",
+        "?",
+        "?",
+        None,
+        '{"a": "?"}',
+    ]
+    assert whole["content"][0] == {"type": "text", "text": "a?"}
+    assert whole["content"][1] == {"type": "thinking", "thinking": "?", "signature": "s"}
+    assert whole["content"][2]["input"] == {"a": "?"}
+
+
+def test_a_stream_of_the_same_dialect_has_its_end_mark() -> None:
+    """And the cost in the event that ends the counting, not in the one that begins it."""
+    start = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":1}}}\n\n'
+    last = b'{"type":"message_delta","usage":{"output_tokens":1}}'
+
+    assert CALLER.end_mark == STOP == b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    assert CALLER.with_cost(Frame(start, start[27:-2]), 0.5) == start
+    assert CALLER.with_cost(Frame(b"event: message_delta\ndata: " + last + b"\n\n", last), 0.5) == (
+        b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":1,"cost_sats":0.5}}\n\n'
+    )
