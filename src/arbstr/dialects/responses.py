@@ -10,6 +10,7 @@ from arbstr.dialects import sse
 from arbstr.dialects.body import Fields
 from arbstr.dialects.envelopes import error_envelope, failure_from_response
 from arbstr.dialects.responses_answer import ResponseStream, error_event, whole_response
+from arbstr.dialects.responses_convert import StreamCollector, whole_to_stream
 from arbstr.dialects.responses_read import read_conversation
 from arbstr.dialects.responses_request import encode_same, parse_responses
 from arbstr.dialects.responses_stream import ResponsesDecoder, parse_whole
@@ -25,8 +26,10 @@ __all__ = [
     "ResponsesCaller",
     "ResponsesDecoder",
     "ResponsesProvider",
+    "StreamCollector",
     "encode_same",
     "parse_responses",
+    "whole_to_stream",
     "with_cost",
 ]
 

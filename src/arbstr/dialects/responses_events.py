@@ -109,7 +109,7 @@ class Translator:
 
     def _message(self, item: dict[str, Any], index: int) -> tuple[Event, ...]:
         events: list[Event] = []
-        for number, part in enumerate(_objects(item.get("content"))):
+        for number, part in enumerate(objects_in(item.get("content"))):
             if (index, number) in self._told:
                 continue
             if refusal := lenient.text(part.get("refusal")):
@@ -138,20 +138,20 @@ def finish_reason(response: dict[str, Any], *, called: bool, refused: bool) -> F
     items = items_of(response)
     if called or any(item.get("type") in _CALLS for item in items):
         return FinishReason.TOOL_CALLS
-    if refused or any(part.get("type") == "refusal" for item in items for part in _objects(item.get("content"))):
+    if refused or any(part.get("type") == "refusal" for item in items for part in objects_in(item.get("content"))):
         return FinishReason.REFUSAL
     return FinishReason.STOP
 
 
 def items_of(response: dict[str, Any]) -> list[dict[str, Any]]:
     """The output items of a response."""
-    return _objects(response.get("output"))
+    return objects_in(response.get("output"))
 
 
 def reasoning_text(item: dict[str, Any]) -> str:
     """What can be read of a reasoning item: its summary, or else the reasoning itself."""
     for name in ("summary", "content"):
-        found = [text for part in _objects(item.get(name)) if (text := lenient.text(part.get("text")))]
+        found = [text for part in objects_in(item.get(name)) if (text := lenient.text(part.get("text")))]
         if found:
             return "\n\n".join(found)
     return ""
@@ -159,11 +159,12 @@ def reasoning_text(item: dict[str, Any]) -> str:
 
 def item_size(item: dict[str, Any]) -> int:
     """The UTF-8 bytes of the text that was generated for an item."""
-    said = [part.get(name) for part in _objects(item.get("content")) for name in ("text", "refusal")]
+    said = [part.get(name) for part in objects_in(item.get("content")) for name in ("text", "refusal")]
     said += [item.get("arguments"), item.get("input")]
-    said += [part.get("text") for part in _objects(item.get("summary"))]
+    said += [part.get("text") for part in objects_in(item.get("summary"))]
     return sum(lenient.size(text) for text in said if type(text) is str)
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; what else is in it, or is no list, is as if absent."""
     return [item for item in value if type(item) is dict] if type(value) is list else []
