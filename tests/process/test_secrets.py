@@ -62,6 +62,10 @@ def answers(key: str) -> dict[str, bytes]:
     """What a provider may do with our key: quote it, wherever there is room for words."""
     html = "content-type: text/html"
     found = {
+        "code": error("400 Bad Request", "no", code=key),
+        "type": error("400 Bad Request", "no", type=key),
+        "param": error("400 Bad Request", "no", param=key),
+        "code of a 500": error("500 No", "no", code=key, type=key, param=key),
         "escaped": http("400 No", '{"error": {"message": "' + "".join(f"\\u{ord(each):04x}" for each in key) + '"}}'),
         "a page with 200": http("200 OK", f"<html>{key}</html>", html),
         "no JSON with 200": http("200 OK", f'{{"choices": [{key}'),
@@ -71,10 +75,15 @@ def answers(key: str) -> dict[str, bytes]:
         "no HTTP": f"{key}\r\n\r\n".encode(),
         "content-length": f"HTTP/1.1 200 OK\r\ncontent-length: {key}\r\n\r\n{{}}".encode(),
         "chunk": f"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{key}\r\n".encode(),
+        "content-encoding": http("200 OK", "{}", f"content-encoding: {key}"),
         "transfer-encoding": http("200 OK", "{}", f"transfer-encoding: {key}"),
     }
     for status in ("400 Bad Request", "401 Unauthorized", "404 Not Found", "429 Too Many Requests", "500 No"):
         found[f"message, {status}"] = error(status, f"the key {key} is bad")
+    for length in (470, 480, 490):
+        found[f"cut at {length}"] = error("400 Bad Request", "x" * length + key)
+    for length in (170, 180, 190):
+        found[f"page cut at {length}"] = http("500 No", "x" * length + key, html)
     for name in ("retry-after", "x-key", "location", "content-type", "www-authenticate", "x-request-id"):
         for status in ("200 OK", "302 Found", "401 Unauthorized", "503 No"):
             found[f"{name}, {status}"] = http(status, "{}", f"{name}: {key}")
@@ -189,6 +198,8 @@ BAD = {
     "twice": 'a.toml: [providers.a]\napi_key = "{key}"\napi_key = "{key}"\n',
     "unclosed in YAML": 'a.yaml: providers: {{a: {{api_key: "{key}\n',
     "tab in YAML": "a.yaml: providers:\n  a:\n\tapi_key: {key}\n",
+    "tag in YAML": "a.yaml: providers:\n  a:\n    api_key: !{key} {key}\n",
+    "anchor in YAML": "a.yaml: providers:\n  a:\n    api_key: *{key}\n",
 }
 """File name and content: a key in a place where it makes the configuration a bad one."""
 

@@ -76,10 +76,15 @@ def newer(path: Path) -> None:
         database.execute("PRAGMA user_version = 999")
 
 
+def somebody_elses(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE songs (title TEXT)")
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
-    [(corrupt, "file is not a database"), (newer, "has schema 999")],
-    ids=["corrupt", "newer"],
+    [(corrupt, "file is not a database"), (newer, "has schema 999"), (somebody_elses, "of another program")],
+    ids=["corrupt", "newer", "somebody else's"],
 )
 async def test_a_database_that_cannot_be_used_is_refused_and_left_alone(
     tmp_path: Path, make: Callable[[Path], None], expected: str

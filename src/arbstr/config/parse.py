@@ -17,6 +17,8 @@ import yaml
 from arbstr.config.problems import dotted, quoted
 from arbstr.config.units import exact
 
+_QUOTED = re.compile(r"'(?!<)[^']{4,}'")  # what is long enough to be the beginning of a key
+
 Tree = dict[str, Any]
 """Strings, integers, decimals, booleans, None, lists and tables; of TOML dates and times too."""
 
@@ -90,7 +92,8 @@ def _yaml(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ValueError(f"{place}: {error.problem or 'cannot be read'}, expected valid YAML") from None
+        problem = _QUOTED.sub("'…'", error.problem or "cannot be read")
+        raise ValueError(f"{place}: {problem}, expected valid YAML") from None
     except yaml.YAMLError:
         raise ValueError("has characters that YAML does not allow, expected valid YAML") from None
     if tree is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from arbstr.store.errors import StoreError, is_busy, not_opened
-from arbstr.store.migrate import migrate
+from arbstr.store.migrate import check, migrate
 
 LOCK_WAIT = 0.25
 """Seconds for which one statement waits for somebody else's lock."""
@@ -35,6 +35,7 @@ def open_writer(path: Path, *, wait: float) -> sqlite3.Connection:
     _create(path)
     connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
     try:
+        check(connection)  # before the first change: the file may be another program's
         switch_to_wal(connection, wait=wait)
         for pragma in _WRITER_PRAGMAS:
             connection.execute(pragma)

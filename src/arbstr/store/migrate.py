@@ -57,6 +57,11 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | No
     return _version(connection, newest)
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """Look at the schema without changing anything. Raises StoreError as :func:`migrate` does."""
+    _version(connection, shipped()[-1].version)
+
+
 def _apply(connection: sqlite3.Connection, step: Migration, newest: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -23,6 +23,9 @@ SLICE = 4 * 1024
 FREE_MEMBERS = 64
 MEMBER_BYTES = 256
 
+# Characters of an encoding's name that are quoted. What is longer is none, and may be anything, a key for example.
+LONGEST_NAME = 10
+
 GZIP = 16 + zlib.MAX_WBITS
 ZLIB = zlib.MAX_WBITS
 RAW = -zlib.MAX_WBITS
@@ -34,7 +37,8 @@ def decoder(encoding: bytes, limits: Limits) -> Decoder:
     Raises ProtocolError for encodings that we do not know; we never ask for those.
     """
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise ProtocolError(f"unsupported content-encoding {encoding[:40].decode('latin-1')!r}")
+        name = encoding.decode("latin-1") if len(encoding) <= LONGEST_NAME else "…"
+        raise ProtocolError(f"unsupported content-encoding {name!r}")
     return Decoder(limits, gzip=encoding != b"deflate")
 
 

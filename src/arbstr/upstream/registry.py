@@ -11,6 +11,9 @@ from arbstr.upstream.mock import MockProvider
 from arbstr.upstream.openai import OpenAIProvider, Redact
 from arbstr.upstream.pool import Pool
 
+SHORTEST = 8
+"""Characters of a secret, or of the beginning of one, that are masked."""
+
 Factory = Callable[[ProviderSpec, Pool, Redact], Provider]
 
 
@@ -31,13 +34,24 @@ def build(specs: Sequence[ProviderSpec], pool: Pool, redact: Redact) -> dict[str
 
 
 def redactor(secrets: Sequence[Secret]) -> Redact:
-    """A function that masks these secrets wherever they stand in a text; one too short to be a secret is left."""
-    known = [(secret.reveal(), secret.masked) for secret in secrets if len(secret.reveal()) >= 8]
+    """A function that masks these secrets wherever they stand in a text, and where one is cut off by the ``…`` at its
+    end; one too short to be a secret is left."""
+    known = [(secret.reveal(), secret.masked) for secret in secrets if len(secret.reveal()) >= SHORTEST]
 
     def redact(text: str) -> str:
         for value, masked in known:
             if value in text:
                 text = text.replace(value, masked)
-        return text
+        return _without_beginnings(text, known) if text.endswith("…") else text
 
     return redact
+
+
+def _without_beginnings(text: str, known: Sequence[tuple[str, str]]) -> str:
+    """``text``, which was cut, with a secret masked of which only the beginning is left."""
+    kept = text[:-1]
+    for value, masked in known:
+        for length in range(len(value) - 1, SHORTEST - 1, -1):
+            if kept.endswith(value[:length]):
+                return f"{kept[:-length]}{masked}…"
+    return text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import ipaddress
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,9 +101,39 @@ class Resolver:
 
 
 async def system_lookup(host: str, port: int) -> Sequence[Address]:
-    """Ask the machine's resolver, in a thread of the loop's. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return [(socket.AddressFamily(family), tuple(address)) for family, _, _, _, address in found]
+    """Ask the machine's resolver. Raises OSError.
+
+    In a thread that nobody waits for when the program ends: neither the loop's own nor an executor's, since a resolver
+    that is down answers after half a minute.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Sequence[Address]] = loop.create_future()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        except Exception as error:
+            tell(error, None)
+        else:
+            tell(None, [(socket.AddressFamily(family), tuple(address)) for family, _, _, _, address in found])
+
+    def tell(error: Exception | None, addresses: Sequence[Address] | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+            loop.call_soon_threadsafe(_settle, answer, error, addresses)
+
+    threading.Thread(target=ask, name="arbstr-resolver", daemon=True).start()
+    return await answer
+
+
+def _settle(
+    answer: asyncio.Future[Sequence[Address]], error: Exception | None, addresses: Sequence[Address] | None
+) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    elif addresses is not None:
+        answer.set_result(addresses)
 
 
 def _literal(host: str, port: int) -> list[Address]:
