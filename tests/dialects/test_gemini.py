@@ -267,6 +267,13 @@ def test_repeated_finish() -> None:
     assert [type(event).__name__ for event in events] == ["Begin", "TextDelta", "Finish", "TextDelta"]
 
 
+def test_imitators_end() -> None:
+    """An end mark, which Gemini does not send, is one all the same."""
+    [frame] = fed(GEMINI.decoder(events=True), b"data: [DONE]\n\n")
+
+    assert (frame.done, frame.malformed) == (True, False)
+
+
 def test_unusual_parts() -> None:
     """What says nothing is nothing, null arguments are none, and what is not text is not taken for it."""
     answer = (

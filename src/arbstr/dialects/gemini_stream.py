@@ -112,7 +112,8 @@ class Reader:
         try:
             answer = read_answer(data)
         except ValueError:
-            return Frame(raw, data, malformed=True)
+            done = data[:6] == b"[DONE]"  # from servers that imitate Gemini; it sends none
+            return Frame(raw, data, done=done, malformed=not done)
         if answer.error or (answer.candidates is None and answer.usage_metadata is None and is_error(data)):
             return Frame(raw, data, failure=gemini_failure_in_answer(data))
         usage = read_usage(answer.usage_metadata)
