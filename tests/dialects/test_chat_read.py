@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from arbstr.dialects.chat import ChatCaller
+from arbstr.dialects.chat import ChatCaller, ChatProvider
 from arbstr.dialects.chat_fields import MOST_NAMES
 from arbstr.dialects.chat_read import MAX_TOOLS
 from arbstr.domain.conversation import (
@@ -422,3 +424,85 @@ def test_depth_is_either_read_or_refused(depth: int) -> None:
         found = (error.message,)
 
     assert found in [("deep",), ("The body is nested too deeply.",)]
+
+
+@pytest.mark.parametrize("url", ["data:nothing", "data:image/png;base64,", "data:"])
+def test_data_urls_without_data(url: str) -> None:
+    """They say nothing."""
+    with pytest.raises(InvalidRequest) as caught:
+        image(url)
+
+    assert caught.value.param == "messages[0].content[0].image_url.url"
+
+
+def test_data_that_is_no_text() -> None:
+    """Bytes of a data URL are bytes."""
+    assert image("data:text/plain,%e4%ff").data == "5P8="
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from([None, True, 7, -1.5, "", "é", [], {}, ["a"], {"a": 1}, "x" * 40])
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some of the fields, now and then of a strange type; with all those that have a capital letter."""
+
+    def mostly(field: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.sampled_from([field] * 15 + [ODD]).flatmap(lambda chosen: chosen)
+
+    kept = {name.lower(): mostly(field) for name, field in fields.items() if name[0].isupper()}
+    return st.fixed_dictionaries(
+        kept, optional={name: mostly(field) for name, field in fields.items() if name[0].islower()}
+    )
+
+
+WORD = st.sampled_from(["a", "b"])
+URL = st.sampled_from(["https://x.example/a", "data:image/png;base64,AAAA", "data:,a", "data:x"])
+PART = some(
+    Type=st.sampled_from(["text", "image_url", "input_audio", "file", "refusal", "thinking"]),
+    Text=WORD,
+    Image_url=URL | some(Url=URL, detail=WORD),
+    Input_audio=some(Data=WORD, Format=WORD),
+    File=some(File_data=URL, file_id=URL, filename=WORD, Format=WORD),
+    thinking=WORD,
+    cache_control=some(ttl=WORD),
+)
+FUNCTION = some(Name=WORD, arguments=WORD, parameters=some(Type=WORD), strict=st.booleans())
+CALL = some(
+    Id=WORD, Type=st.just("function"), Function=FUNCTION, extra_content=some(google=some(thought_signature=WORD))
+)
+MESSAGE = some(
+    Role=st.sampled_from(["system", "user", "assistant", "tool", "function"]),
+    Content=WORD | st.lists(PART, max_size=2),
+    tool_calls=st.lists(CALL, max_size=2),
+    function_call=FUNCTION,
+    Tool_call_id=WORD,
+    Name=WORD,
+    refusal=WORD,
+    reasoning_content=WORD,
+    reasoning_details=st.lists(some(Text=WORD, signature=WORD, Data=WORD), max_size=2),
+    thinking_blocks=st.lists(PART, max_size=2),
+)
+NAMED = some(Type=st.just("function"), Function=FUNCTION, name=WORD)
+OPTIONS = some(
+    tools=st.lists(NAMED, max_size=2),
+    functions=st.lists(FUNCTION, max_size=2),
+    tool_choice=NAMED | some(type=st.just("allowed_tools"), allowed_tools=some(mode=WORD, tools=st.lists(NAMED))),
+    function_call=WORD,
+    response_format=some(type=st.sampled_from(["text", "json_object", "json_schema"]), json_schema=some(schema=ODD)),
+    reasoning=some(effort=WORD, max_tokens=ODD, enabled=st.booleans()),
+    thinking=some(type=WORD, budget_tokens=ODD),
+    stop=WORD,
+    temperature=ODD,
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(MESSAGE, max_size=3), OPTIONS)
+def test_whatever_callers_send_is_read_or_refused(messages: list[Any], options: dict[str, Any]) -> None:
+    """And what is read can be written, or refused as well; nothing else happens."""
+    try:
+        conversation = read(messages, **options)
+        written = ChatProvider().write(conversation, model="claude", stream=False)
+    except InvalidRequest:
+        return
+    assert json.loads(written.body)["model"] == "claude"

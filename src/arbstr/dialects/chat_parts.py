@@ -117,7 +117,7 @@ def _located(
     if url[:5].lower() != "data:":
         return Media(_kind(said, kind), url=url, media_type=said, name=name, detail=detail, cache=cache)
     head = _DATA.match(url[:512])
-    if head is None:
+    if head is None or head.end() == len(url):
         raise InvalidRequest(f"{at} must be a URL, or a data URL such as data:image/png;base64,…", param=at)
     body = url[head.end() :]
     if ";base64" not in head[2].lower():
