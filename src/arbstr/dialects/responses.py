@@ -87,7 +87,7 @@ class ResponsesProvider:
         return failure_from_response(status, headers, body, now_epoch=now_epoch)
 
 
-def with_cost(frame: Frame, cost_sats: float, cost_usd: float | None = None) -> bytes:
+def with_cost(frame: Frame, cost_sats: float) -> bytes:
     """The bytes of the event that ends a stream, with what the answer cost in the usage of its response.
 
     The values of all other fields stay as their bytes. An event without a usage object is returned as it is.
@@ -99,8 +99,6 @@ def with_cost(frame: Frame, cost_sats: float, cost_usd: float | None = None) -> 
     except (KeyError, ValueError, RecursionError):
         return frame.raw
     usage["cost_sats"] = msgspec.Raw(_encode(cost_sats))
-    if cost_usd is not None:
-        usage["cost_usd"] = msgspec.Raw(_encode(cost_usd))
     response["usage"] = msgspec.Raw(_encode(usage))
     data = _encode({**fields, "response": response})
     if frame.data in frame.raw:
