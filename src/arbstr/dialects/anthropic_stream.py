@@ -20,7 +20,7 @@ from arbstr.dialects.anthropic_events import (
     read_message,
 )
 from arbstr.dialects.anthropic_usage import grown, read_usage
-from arbstr.dialects.envelopes import error_in_answer, excerpt
+from arbstr.dialects.envelopes import error_in_answer, what_came
 from arbstr.dialects.sse import MAX_EVENT, EventSplitter, EventTooLarge
 from arbstr.dialects.sse import Event as SseEvent
 from arbstr.domain.answer import Event
@@ -132,13 +132,11 @@ def parse_whole(body: bytes, *, events: bool) -> Frame:
     try:
         message = read_message(body)
     except ValueError:
-        found = excerpt(body)
-        said = f"cannot be read: {found}" if found else "is empty."
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {what_came(body)}") from None
     if message.type == "error" or message.error:
         raise error_in_answer(body)
     if message.content is None:
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer has no content: {excerpt(body)}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no content.")
     finish = lenient.text(message.stop_reason)
     if finish is None and not any(_says(block) for block in message.content):
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
