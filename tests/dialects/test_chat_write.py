@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbstr.dialects.chat import ChatProvider
+from arbstr.dialects.chat import OLLAMA_IGNORES, ChatProvider
 from arbstr.dialects.translate import Written
 from arbstr.domain.conversation import (
     CacheHint,
@@ -284,6 +284,21 @@ def test_what_an_answer_made_of_events_cannot_have() -> None:
     """It is not asked for, and noted."""
     assert dropped(logprobs=True, top_logprobs=2, top_k=5) == ("top_k", "logprobs", "top_logprobs")
     assert body(logprobs=True, top_logprobs=2, top_k=5) == body()
+
+
+def test_what_a_provider_ignores_is_noted() -> None:
+    """Where it is asked for. Tools that may not be called are better not offered at all."""
+    ollama = ChatProvider(ignores=OLLAMA_IGNORES)
+
+    def asked(**fields: Any) -> tuple[tuple[str, ...], set[str]]:
+        conversation = msgspec.structs.replace(PLAIN, tools=(Tool("f", None, None),), **fields)
+        written = ollama.write(conversation, model="m", stream=False)
+        return written.dropped, json.loads(written.body).keys() - {"model", "messages"}
+
+    assert asked(n=2, user="u", seed=1) == (("n", "user"), {"n", "user", "seed", "tools"})
+    assert asked(tool_choice=ToolChoice("required")) == (("tool_choice",), {"tool_choice", "tools"})
+    assert asked(tool_choice=ToolChoice("auto")) == ((), {"tool_choice", "tools"})
+    assert asked(tool_choice=ToolChoice("none"), parallel_tool_calls=False) == ((), set())
 
 
 def test_surrogates_are_written_as_something() -> None:

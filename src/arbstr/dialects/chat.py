@@ -19,15 +19,21 @@ from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
 
+OLLAMA_IGNORES = frozenset({"n", "tool_choice", "parallel_tool_calls", "user"})
+"""Fields that Ollama takes without a word and without effect."""
+
 
 class ChatProvider:
     """A provider that is asked by ``/chat/completions``: a :class:`~arbstr.dialects.translate.ProviderDialect`."""
 
-    def __init__(self, *, stream_options: bool = True) -> None:
+    def __init__(self, *, stream_options: bool = True, ignores: frozenset[str] = frozenset()) -> None:
         self._stream_options = stream_options
+        self._ignores = ignores
 
     def write(self, conversation: Conversation, *, model: str, stream: bool) -> Written:
-        return write_chat(conversation, model=model, stream=stream, stream_options=self._stream_options)
+        return write_chat(
+            conversation, model=model, stream=stream, stream_options=self._stream_options, ignores=self._ignores
+        )
 
     def decoder(self, *, events: bool) -> Decoder:
         return EventDecoder() if events else StreamDecoder()

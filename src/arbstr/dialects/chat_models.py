@@ -21,7 +21,10 @@ class Family(msgspec.Struct, frozen=True):
     efforts: tuple[str, ...] | None = None
     """The values of ``reasoning_effort`` from the least to the most; empty: the field is refused; None: any is sent."""
     thoughts: str | None = None
-    """The field in which reasoning is given back: ``reasoning_content`` or ``reasoning_details``; None: refused."""
+    """The field in which reasoning is given back: ``reasoning_content`` or ``reasoning_details``; None: not at all.
+
+    A few models refuse to go on with their tool calls without it, and most other servers refuse the field.
+    """
     cache_control: bool = False
     """Cache hints are taken."""
     signatures: bool = False
@@ -43,7 +46,7 @@ _FAMILIES = (
     (re.compile(r"gpt-5|codex"), _GPT_5),
     (re.compile(r"claude"), Family(thoughts="reasoning_details", cache_control=True)),
     (re.compile(r"gemini"), Family(signatures=True)),
-    (re.compile(r"deepseek|kimi|glm|minimax|mimo"), Family(thoughts="reasoning_content")),
+    (re.compile(r"deepseek|kimi|mimo"), Family(thoughts="reasoning_content")),
 )
 """The first that the name begins with, behind any path (``openai/o3``) or region."""
 

@@ -21,8 +21,16 @@ _EFFORTS = ((2048, "low"), (8192, "medium"))
 _ORDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-def write_chat(conversation: Conversation, *, model: str, stream: bool, stream_options: bool = True) -> Written:
-    """The body. ``stream_options=False`` leaves that field out, for providers that do not know it.
+def write_chat(
+    conversation: Conversation,
+    *,
+    model: str,
+    stream: bool,
+    stream_options: bool = True,
+    ignores: frozenset[str] = frozenset(),
+) -> Written:
+    """The body. ``stream_options=False`` leaves that field out, for providers that do not know it; of what a provider
+    ``ignores``, a note is made where it is asked for.
 
     Raises InvalidRequest for media that cannot be said at all: audio at a URL.
     """
@@ -51,6 +59,8 @@ def write_chat(conversation: Conversation, *, model: str, stream: bool, stream_o
         dropped.append("logprobs")
     if conversation.top_logprobs is not None:
         dropped.append("top_logprobs")
+    if ignores:
+        _ignored(ignores, body, dropped)
     return Written(json_of(body), tuple(dict.fromkeys(dropped)))
 
 
@@ -90,6 +100,14 @@ def _tools(conversation: Conversation, family: Family, body: Object, dropped: li
             body["parallel_tool_calls"] = conversation.parallel_tool_calls
         elif not conversation.parallel_tool_calls:
             dropped.append("parallel_tool_calls")
+
+
+def _ignored(ignores: frozenset[str], body: Object, dropped: list[str]) -> None:
+    """Fields that a provider may come to know stay in the body. Who may call no tool is best offered none."""
+    if "tool_choice" in ignores and body.get("tool_choice") == "none":
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(name, None)
+    dropped += [name for name in body if name in ignores and body[name] != "auto"]
 
 
 def _tool(tool: Tool, family: Family, dropped: list[str]) -> Object:

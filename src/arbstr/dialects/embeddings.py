@@ -11,7 +11,7 @@ from arbstr.dialects import body as bodies
 from arbstr.dialects import lenient
 from arbstr.dialects.chat import ChatProvider
 from arbstr.dialects.completions import measure
-from arbstr.dialects.envelopes import error_in_answer, excerpt, is_error
+from arbstr.dialects.envelopes import error_in_answer, is_error, what_came
 from arbstr.dialects.openai_caller import OpenAICaller
 from arbstr.dialects.openai_usage import read_usage
 from arbstr.dialects.translate import StreamWriter, Written
@@ -59,14 +59,12 @@ def parse_whole(body: bytes) -> Frame:
     try:
         answer = _read(body)
     except ValueError:
-        found = excerpt(body)
-        said = f"cannot be read: {found}" if found else "is empty."
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {said}") from None
+        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer {what_came(body)}") from None
     vectors = bytes(answer.data).strip()
     if answer.error or (vectors[:1] != b"[" and is_error(body)):
         raise error_in_answer(body)
     if vectors[:1] != b"[" or not vectors[1:-1].strip():
-        raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer has no data: {excerpt(body)}")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no data.")
     return Frame(body, b"", True, usage=read_usage(answer.usage), done=True)
 
 
