@@ -225,7 +225,7 @@ def test_what_is_shown_is_short_and_one_line(value: Any) -> None:
     shown = units.shown(value)
 
     assert shown.isprintable()
-    assert 0 < len(shown) <= 150
+    assert 0 < len(shown) <= 12 * units.LONGEST_SHOWN + 2  # in quotes, each character as two escapes
 
 
 @given(st.one_of(st.text(), st.integers(), st.decimals(), st.booleans(), st.none(), st.lists(st.text()), st.dates()))
