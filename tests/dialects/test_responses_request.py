@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arbstr.dialects.responses import ResponsesCaller
 from arbstr.dialects.responses_request import IMAGE_BYTES, MAX_ITEMS
@@ -151,6 +154,8 @@ def test_a_template_is_for_openai_alone() -> None:
         ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]}, None),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, None),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_data"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "data:text/plain,a"}]}]}, None),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "DATA:;base64,"}]}]}, None),
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].input_audio"),
         ({"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input[0]"),
         ({"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]}, "input[0].call_id"),
@@ -357,3 +362,55 @@ def test_lone_surrogates_are_read_as_no_text_and_sent_as_they_came() -> None:
     assert CALLER.read(request).messages[0].parts == (Text("a\ufffd"),)
     sent = json.loads(CALLER.encode_same(request, model="x"))
     assert len(sent["input"]) == 1
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "auto", "x", "required", "arbstr.t:x"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "type",
+                    "role",
+                    "content",
+                    "text",
+                    "name",
+                    "tools",
+                    "output",
+                    "summary",
+                    "call_id",
+                    "image_url",
+                    "format",
+                ]
+            ),
+            inner
+            | st.sampled_from(
+                [
+                    "message",
+                    "user",
+                    "reasoning",
+                    "function_call",
+                    "function",
+                    "namespace",
+                    "input_text",
+                    "allowed_tools",
+                ]
+            ),
+            max_size=5,
+        )
+    ),
+    max_leaves=16,
+)
+FIELDS = st.sampled_from(["input", "tools", "tool_choice", "text", "reasoning", "include", "instructions", "metadata"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(FIELDS, VALUES))
+def test_whatever_is_asked_is_read_or_refused(fields: dict[str, Any]) -> None:
+    """No request raises anything but a refusal; what was parsed can be sent on, and its answer written."""
+    with contextlib.suppress(InvalidRequest):
+        request = CALLER.parse(body(**fields))
+        assert json.loads(CALLER.encode_same(request, model="x"))["model"] == "x"
+        CALLER.stream(request, request_id="1", model="m", created=1).end(cost_sats=None)
+        CALLER.read(request)

@@ -40,7 +40,7 @@ def said(read: list[Frame]) -> list[Any]:
     return [(frame.data, frame.content, frame.finish, frame.events, frame.malformed) for frame in read if frame.data]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_frames_do_not_depend_on_how_the_bytes_are_cut(data: st.DataObject) -> None:
     """Any split of a stream's bytes gives the same frames."""
@@ -53,7 +53,7 @@ def test_frames_do_not_depend_on_how_the_bytes_are_cut(data: st.DataObject) -> N
     assert said(frames(*pieces)) == said(frames(stream))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")))
 def test_no_data_raises(data: bytes) -> None:
     """Whatever a provider sends as an event is a frame; as a whole answer, it is one or a failure."""
@@ -93,7 +93,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(
         ["error", "response.created", "response.completed", "response.failed", "response.output_item.added",

@@ -28,7 +28,7 @@ SUMMARY_DELTA = "response.reasoning_summary_text.delta"
 REASONING_DELTA = "response.reasoning_text.delta"
 ARGUMENTS_DELTA = "response.function_call_arguments.delta"
 
-_CALLS = frozenset({"function_call", "custom_tool_call"})
+_CALLS = ("function_call", "custom_tool_call")
 _CUT = {"max_output_tokens": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT_FILTER}
 
 

@@ -203,10 +203,10 @@ def _image(part: dict[str, Any], param: str) -> Media:
     _refuse_file_id(part, param)
     url = _string(part.get("image_url"), f"{param}.image_url")
     detail, cache = lenient.text(part.get("detail")), _cache(part)
-    if found := _DATA_URL.match(url):
-        media_type = found[1].lower() or None
-        return Media("image", data=url[found.end() :], media_type=media_type, detail=detail, cache=cache)
-    return Media("image", url=url, detail=detail, cache=cache)
+    if url[:5].lower() != "data:":
+        return Media("image", url=url, detail=detail, cache=cache)
+    data, media_type = _data(url, f"{param}.image_url")
+    return Media("image", data=data, media_type=media_type, detail=detail, cache=cache)
 
 
 def _file(part: dict[str, Any], param: str) -> Media:
@@ -214,10 +214,18 @@ def _file(part: dict[str, Any], param: str) -> Media:
     name, cache = lenient.text(part.get("filename")), _cache(part)
     if (url := part.get("file_url")) is not None:
         return Media("document", url=_string(url, f"{param}.file_url"), name=name, cache=cache)
-    data = _string(part.get("file_data"), f"{param}.file_data")
-    found = _DATA_URL.match(data)
-    media_type = found[1].lower() or None if found else None
-    return Media("document", data=data[found.end() if found else 0 :], media_type=media_type, name=name, cache=cache)
+    data, media_type = _data(_string(part.get("file_data"), f"{param}.file_data"), f"{param}.file_data")
+    return Media("document", data=data, media_type=media_type, name=name, cache=cache)
+
+
+def _data(said: str, param: str) -> tuple[str, str | None]:
+    """The base64 in a data URL, and its media type; or base64 alone."""
+    if said[:5].lower() != "data:":
+        return said, None
+    found = _DATA_URL.match(said[:512])
+    if found is None or found.end() == len(said):
+        raise InvalidRequest(f"{param} must be a data URL such as data:image/png;base64,…", param=param)
+    return said[found.end() :], found[1].lower() or None
 
 
 def _refuse_file_id(part: dict[str, Any], param: str) -> None:

@@ -18,7 +18,7 @@ from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
 
 _encode = msgspec.json.Encoder().encode
-_NOT_YET = frozenset({"message", "reasoning"})
+_NOT_YET = ("message", "reasoning")
 """Items that, when they are added, have nothing in them yet. Any other is the call of a tool."""
 
 
