@@ -162,6 +162,11 @@ def test_instructions_come_from_anywhere() -> None:
             {"reasoning_content": "Hm.", "reasoning_details": [{"type": "reasoning.text", "signature": "s"}]},
             (Thinking("Hm.", "s"),),
         ),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": "s"}]}, (Thinking("", "s"),)),
+        (
+            {"reasoning": "Hm.", "reasoning_details": [{"signature": "s"}, {"signature": "t"}, {"data": "d"}]},
+            (Thinking("Hm."), Thinking("", redacted="d")),
+        ),
         ({"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm."}, 7]}, (Thinking("Hm."),)),
         ({"content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]}, (Thinking("Hm.", "s"),)),
         ({"content": [{"type": "redacted_thinking", "data": "d"}]}, (Thinking("", redacted="d"),)),

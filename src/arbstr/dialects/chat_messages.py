@@ -205,13 +205,10 @@ def _thinking(message: Object) -> Iterator[Thinking]:
     details = message.get("reasoning_details")
     found = [each for detail in details for each in _detail(detail)] if type(details) is list else []
     if plain and not any(each.text for each in found):
-        signed = [each for each in found if each.signature]
-        if len(signed) == 1:
-            found = [each for each in found if not each.signature]
-            yield Thinking(plain, signed[0].signature)
-        else:
-            yield Thinking(plain)
-    yield from (each for each in found if each.text or each.redacted)
+        signatures = [each.signature for each in found if each.signature]
+        yield Thinking(plain, signatures[0] if len(signatures) == 1 else None)
+        found = [each for each in found if each.redacted]
+    yield from found
 
 
 def _block(block: Any) -> Iterator[Thinking]:
