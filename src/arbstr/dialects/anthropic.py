@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arbstr.dialects import anthropic_answer
+from arbstr.dialects import anthropic_answer, lenient
 from arbstr.dialects.anthropic_answer import PING, STOP, StreamWriter
 from arbstr.dialects.anthropic_errors import error_body, error_event, failure_from_response
 from arbstr.dialects.anthropic_models import API_VERSION
@@ -22,7 +22,12 @@ from arbstr.domain.request import ChatRequest
 
 __all__ = [
     "API_VERSION",
+    "BASE_URL",
     "CALLER",
+    "COUNT_PATH",
+    "KEY_HEADER",
+    "MODELS_PATH",
+    "PATH",
     "PING",
     "PROVIDER",
     "STOP",
@@ -34,10 +39,45 @@ __all__ = [
     "error_body",
     "error_event",
     "failure_from_response",
+    "headers",
     "parse_count",
+    "read_models",
     "read_usage",
     "usage_object",
 ]
+
+
+BASE_URL = "https://api.anthropic.com"
+KEY_HEADER = "x-api-key"
+PATH = "/v1/messages"
+COUNT_PATH = "/v1/messages/count_tokens"
+MODELS_PATH = "/v1/models?limit=1000"
+"""Where the models are listed; a GET."""
+
+_PASSED = ("anthropic-version", "anthropic-beta")
+
+
+def headers(caller: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a request needs beside the key. ``caller``: the headers, by lower-case names, of a caller of this dialect,
+    whose own version and betas go with its untouched body; None where the body was written here."""
+    passed = {name: value for name in _PASSED if (value := (caller or {}).get(name))}
+    return {"anthropic-version": API_VERSION, **passed}
+
+
+def read_models(body: bytes) -> list[str]:
+    """The names of the models in an answer of :data:`MODELS_PATH` that can still be asked.
+
+    Raises ValueError for what is no such answer.
+    """
+    value = lenient.read(body)
+    models = value.get("data") if type(value) is dict else None
+    if type(models) is not list:
+        raise ValueError("there is no list of models")
+    return [
+        name
+        for model in models
+        if type(model) is dict and (name := lenient.text(model.get("id"))) and model.get("lifecycle") != "retired"
+    ]
 
 
 class AnthropicProvider:

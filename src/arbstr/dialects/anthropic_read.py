@@ -53,6 +53,9 @@ _CUSTOM = frozenset({"type", "name", "description", "input_schema", "strict", "c
 _IDLE = {"service_tier": "auto", "speed": "standard"}
 """Fields whose default asks for nothing."""
 
+MOST_DROPPED = 32
+"""Names that are noted: they go into a header."""
+
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _MODES = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
 
@@ -82,7 +85,7 @@ def read(request: ChatRequest) -> Conversation:
         output_format=_output_format(config.get("format") or fields.get("output_format")),
         reasoning=_reasoning(_object(fields.get("thinking"), "thinking"), config.get("effort")),
         user=lenient.text(_object(fields.get("metadata"), "metadata").get("user_id")),
-        dropped=tuple(dict.fromkeys(dropped)),
+        dropped=tuple(dict.fromkeys(dropped))[:MOST_DROPPED],
     )
 
 

@@ -48,14 +48,15 @@ def encode_same(request: ChatRequest, *, model: str) -> bytes:
     signed itself.
     """
     fields: dict[str, Any] = {**request.fields, "model": model}
-    if _FOREIGN.search(memoryview(request.fields["messages"])):
-        fields["messages"] = _own_thoughts(request.fields["messages"])
+    messages = bytes(request.fields["messages"])
+    if b'thinking"' in messages and _FOREIGN.search(messages):
+        fields["messages"] = _own_thoughts(messages)
     return _encode(fields)
 
 
-def _own_thoughts(raw: msgspec.Raw) -> list[Fields]:
+def _own_thoughts(messages: bytes) -> list[Fields]:
     kept: list[Fields] = []
-    for message in _decode_objects(lenient.replace_lone_surrogates(bytes(raw))):
+    for message in _decode_objects(lenient.replace_lone_surrogates(messages)):
         content = bytes(message["content"])
         if content[:1] == b"[" and _FOREIGN.search(content):
             blocks = [block for block in _decode_objects(content) if not _is_foreign(block)]
