@@ -261,6 +261,17 @@ def test_what_changes_the_answer_and_cannot_be_said_is_noted() -> None:
     assert conversation.dropped == ("max_tool_calls", "nonsense", "truncation", "top_logprobs", "include")
 
 
+def test_names_that_are_noted_are_fit_for_a_header() -> None:
+    """A caller's own names may hold anything, and be as many as there is room for."""
+    fields = {"a\r\nb": 1, "ü": 1, "x" * 100: 1, **{f"field_{number}": 1 for number in range(100)}}
+    tools = [{"type": "web_search\r\n"}]
+
+    dropped = CALLER.read(CALLER.parse(body(tools=tools, **fields))).dropped
+
+    assert dropped[:2] == ("?", "field_0")
+    assert len(dropped) == 32
+
+
 @pytest.mark.parametrize(
     ("reasoning", "read"),
     [

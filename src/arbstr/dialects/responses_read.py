@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -49,6 +50,8 @@ _SILENT = _READ | {
 """Fields that are read, or that change nothing in the answer of another vendor. All others are noted as dropped."""
 _USUAL = {"service_tier": ("auto", "default"), "truncation": ("disabled",), "top_logprobs": (0,)}
 """Values that ask for nothing; with any other, the field is noted as dropped."""
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_MOST_NAMES = 32
 _NULL = msgspec.Raw(b"null")
 
 
@@ -82,8 +85,13 @@ def read_conversation(request: ChatRequest) -> Conversation:
         output_format=output_format,
         reasoning=_reasoning(fields.get("reasoning")),
         user=lenient.text(fields.get("safety_identifier")) or lenient.text(fields.get("user")),
-        dropped=(*dropped, *verbosity, *tools.dropped, *items.dropped),
+        dropped=_names([*dropped, *verbosity, *tools.dropped, *items.dropped]),
     )
+
+
+def _names(dropped: list[str]) -> tuple[str, ...]:
+    """Each name once, and at most so many; a caller's own that is not fit for a header is ``?``."""
+    return tuple(dict.fromkeys(name if _NAME.fullmatch(name) else "?" for name in dropped))[:_MOST_NAMES]
 
 
 def _value(raw: msgspec.Raw) -> Any:
