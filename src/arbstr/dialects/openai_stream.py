@@ -222,14 +222,17 @@ def _generated(choices: list[Choice]) -> tuple[bool, int, str | None]:
 
 
 def _rest_size(message: Message) -> int:
-    # Reasoning is often sent under two of these names at once.
-    return (
-        _text_size(message.tool_calls)
-        + max(map(_text_size, (message.reasoning, message.reasoning_content, message.reasoning_details)))
-        + _text_size(message.refusal)
-        + _text_size(message.function_call)
-        + _text_size(message.audio)
+    size = sum(
+        [
+            _text_size(each)
+            for each in (message.tool_calls, message.refusal, message.function_call, message.audio)
+            if each
+        ]
     )
+    thought = [
+        _text_size(each) for each in (message.reasoning, message.reasoning_content, message.reasoning_details) if each
+    ]
+    return size + max(thought) if thought else size  # it is often sent under two of these names at once
 
 
 _NOT_TEXT = frozenset({"id", "type", "index", "format", "signature", "data"})
@@ -240,7 +243,7 @@ def _text_size(value: Any, depth: int = 8) -> int:
     if type(value) is str:
         return lenient.size(value)
     if depth and type(value) is list:
-        return sum(_text_size(item, depth - 1) for item in value)
+        return sum([_text_size(item, depth - 1) for item in value])
     if depth and type(value) is dict:
-        return sum(_text_size(item, depth - 1) for key, item in value.items() if key not in _NOT_TEXT)
+        return sum([_text_size(item, depth - 1) for key, item in value.items() if key not in _NOT_TEXT])
     return 0
