@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from arbstr.dialects import anthropic_answer, lenient
 from arbstr.dialects.anthropic_answer import PING, STOP, StreamWriter
+from arbstr.dialects.anthropic_convert import StreamCollector, whole_to_stream
 from arbstr.dialects.anthropic_errors import error_body, error_event, failure_from_response
 from arbstr.dialects.anthropic_models import API_VERSION
 from arbstr.dialects.anthropic_read import read
@@ -33,6 +34,7 @@ __all__ = [
     "STOP",
     "AnthropicCaller",
     "AnthropicProvider",
+    "StreamCollector",
     "count_answer",
     "count_tokens",
     "encode_same",
@@ -44,6 +46,7 @@ __all__ = [
     "read_models",
     "read_usage",
     "usage_object",
+    "whole_to_stream",
 ]
 
 
