@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from arbstr.dialects.translate import CallerDialect
 from arbstr.domain.errors import GatewayError
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
@@ -40,6 +41,10 @@ class Upstream(Protocol):
     """An answer that has begun: the provider said 200 and is being read."""
 
     status: int
+    dialect: str
+    """Of the frames' bytes. Where it is not the request's, the frames have events."""
+    dropped: tuple[str, ...]
+    """Fields of the request that this provider's dialect could not say."""
 
     async def read(self, until: float) -> Sequence[Frame]:
         """The next frames as they come, at least one; none at all means that the answer has ended cleanly.
@@ -79,6 +84,10 @@ class Caller(Protocol):
 
     request_id: str
     wishes: Wishes
+    dialect: CallerDialect
+    """What it speaks."""
+    endpoint: str
+    """What it called, as the request log names it."""
 
     async def request(self, max_body: int) -> ChatRequest:
         """Read and parse the body. Raises :class:`~arbstr.domain.errors.GatewayError`."""

@@ -130,7 +130,7 @@ class Service:
             limits=Limits(max_connections=compiled.snapshot.max_in_flight),
             tls=default_tls() if tls else None,  # here, as reading the authorities blocks
         )
-        self.providers = registry.build(compiled.providers, self.pool, self.redact)
+        self.providers = registry.build(compiled.providers, registry.Means(self.pool, self.redact, self.clock))
         self._stack = contextlib.AsyncExitStack()
         self._server: EdgeServer | None = None
         self._sweep: asyncio.TimerHandle | None = None

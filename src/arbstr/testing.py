@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from arbstr.dialects.openai import StreamDecoder, parse_chat, parse_whole
+from arbstr.dialects.callers import caller_dialect
+from arbstr.dialects.chat import ChatProvider
 from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
@@ -53,7 +54,7 @@ class FakeClock:
 
 
 class ScriptedProvider:
-    """Plays one step for each attempt, and remembers who was asked for what.
+    """Speaks the OpenAI dialect. Plays one step for each attempt, and remembers who was asked for what.
 
     A step is a failure to open, or the items of an answer in order: bytes as they come from the network, seconds that
     pass, a failure, or an event that is waited for. A whole answer is one item of bytes.
@@ -86,13 +87,14 @@ class ScriptedAttempt:
         self._until = until
         self._step = step
         self._whole = not request.stream
+        self._events = request.dialect != "openai"
 
     async def __aenter__(self) -> ScriptedUpstream:
         self._provider.opened.append(self._deployment.name)
         if isinstance(self._step, UpstreamFailure):
             self._provider.closed.append(self._deployment.name)
             raise self._step
-        return ScriptedUpstream(self._provider.clock, self._step, whole=self._whole)
+        return ScriptedUpstream(self._provider.clock, self._step, whole=self._whole, events=self._events)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -102,11 +104,15 @@ class ScriptedAttempt:
 
 class ScriptedUpstream:
     status = 200
+    dialect = "openai"
+    dropped: tuple[str, ...] = ()
 
-    def __init__(self, clock: FakeClock, items: Sequence[Item], *, whole: bool) -> None:
+    def __init__(self, clock: FakeClock, items: Sequence[Item], *, whole: bool, events: bool) -> None:
         self._clock = clock
         self._items = list(items)
-        self._decoder = StreamDecoder()
+        self._speech = ChatProvider()
+        self._events = events
+        self._decoder = self._speech.decoder(events=events)
         self._whole = whole
         self._ended = False
 
@@ -128,7 +134,7 @@ class ScriptedUpstream:
             await item.wait()
             return []
         if isinstance(item, bytes):
-            return [parse_whole(item)] if self._whole else self._decoder.feed(item)
+            return [self._speech.parse_whole(item, events=self._events)] if self._whole else self._decoder.feed(item)
         if self._clock.now + item >= until:
             self._clock.now = max(self._clock.now, until)
             raise UpstreamFailure(FailureKind.TIMEOUT, "nothing came in time")
@@ -140,7 +146,12 @@ class ScriptedUpstream:
 class ScriptedCaller:
     """A caller with a body to send, who keeps what it is given and may leave."""
 
-    def __init__(self, body: bytes, *, wishes: Wishes | None = None, request_id: str = "request-1") -> None:
+    endpoint = "chat.completions"
+
+    def __init__(
+        self, body: bytes, *, wishes: Wishes | None = None, request_id: str = "request-1", dialect: str = "openai"
+    ) -> None:
+        self.dialect = caller_dialect(dialect)
         self.request_id = request_id
         self.wishes = wishes if wishes is not None else Wishes()
         self.body = body
@@ -157,7 +168,7 @@ class ScriptedCaller:
         self._gone: Callable[[GatewayError], None] = lambda error: None
 
     async def request(self, max_body: int) -> ChatRequest:
-        return parse_chat(self.body)
+        return self.dialect.parse(self.body)
 
     def watch(self, gone: Callable[[GatewayError], None]) -> None:
         self._gone = gone

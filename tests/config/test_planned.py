@@ -22,9 +22,6 @@ models = { m = { rates = {}, tier = "local", max_parallel = 1 } }
 input_rate = 1
 output_rate = 1
 rates = { currency = "usd", per = 1_000_000, input = 2.5, output = 10 }
-region = "us-east-1"
-api_version = "2026-01-01"
-api = "responses"
 auto_discover = true
 proxy = "http://127.0.0.1:3128"
 max_parallel = 10

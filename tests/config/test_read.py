@@ -110,10 +110,20 @@ _RULE = "[[policies.rules]]\nname = 'code'\n"
             ALPHA + "tier = 'standrd'",
             'providers.alpha.tier: "standrd" is not known here, expected local, standard or fronti',
         ),
-        (ALPHA + "kind = 'mock'", 'providers.alpha.kind: "mock" is not available in this version, expected openai'),
+        (ALPHA + "kind = 'mock'", 'providers.alpha.kind: "mock" is for `serve --mock` alone, expected'),
         (
             ALPHA + "kind = 'opnai'",
-            'providers.alpha.kind: "opnai" is not a kind of provider, expected openai; did you mean',
+            'providers.alpha.kind: "opnai" is not a kind of provider, expected openai, anthropic, azure, oll',
+        ),
+        (ALPHA + "api = 'completions'", 'providers.alpha.api: "completions" is not an API, expected chat or responses'),
+        (ALPHA + "region = 'us-east-1'", "providers.alpha.region: is for providers of kind bedrock, expected no such"),
+        (
+            ALPHA + "api_version = '1'",
+            "providers.alpha.api_version: is for providers of kind azure, expected no such k",
+        ),
+        (
+            ALPHA + "kind = 'gemini'\napi = 'responses'",
+            "providers.alpha.api: is for providers of kind openai, expected no such key",
         ),
         # URLs.
         (
@@ -232,11 +242,6 @@ _RULE = "[[policies.rules]]\nname = 'code'\n"
             ALPHA + "[models.gpt-4o]\nstrategy = 'least_latency'",
             'models.gpt-4o.strategy: "least_latency" is not available ',
         ),
-        (
-            ALPHA.replace("alpha]", "anthropic]"),
-            'providers.anthropic.kind: "anthropic", which its name stands for, is not',
-        ),
-        (ALPHA + "kind = 'ollama'", 'providers.alpha.kind: "ollama" is not available in this version, expected openai'),
         ("[store]\nurl = 'postgresql://db/x'", "store.url: PostgreSQL is not available in this version, expected"),
         # Safety.
         (

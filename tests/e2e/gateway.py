@@ -66,6 +66,11 @@ class Ask:
     head: bytes
     body: dict[str, Any]
 
+    @property
+    def path(self) -> str:
+        """What was called, query included."""
+        return self.head.split(b" ", 2)[1].decode()
+
     def header(self, name: str) -> str | None:
         for line in self.head.decode("latin-1").split("\r\n")[1:]:
             key, _, value = line.partition(":")
@@ -102,9 +107,29 @@ class Ask:
         await self.end()
 
 
+EMBEDDINGS = {
+    "object": "list",
+    "model": "gpt-4o",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}],
+    "usage": {"prompt_tokens": 100, "total_tokens": 100},
+}
+COMPLETION = {
+    "id": "cmpl-1",
+    "object": "text_completion",
+    "created": 1,
+    "model": "gpt-4o",
+    "choices": [{"index": 0, "text": "Hello there", "finish_reason": "stop", "logprobs": None}],
+    "usage": USAGE,
+}
+
+
 async def good(ask: Ask) -> None:
-    """A good answer, streamed or whole, as it was asked for."""
-    if ask.body.get("stream"):
+    """A good answer of an OpenAI-compatible API, streamed or whole, as it was asked for."""
+    if ask.path.endswith("/embeddings"):
+        await ask.answer(EMBEDDINGS)
+    elif ask.path.endswith("/completions") and not ask.path.endswith("/chat/completions"):
+        await ask.answer(COMPLETION)
+    elif ask.body.get("stream"):
         await ask.stream(ROLE, HEL, LO, STOP, USAGE_CHUNK, DONE)
     else:
         await ask.answer()
@@ -164,6 +189,13 @@ class Gateway:
             except aiohttp.ClientPayloadError:
                 cut = True
             return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, data, cut)
+
+    async def post(self, path: str, body: object, *, headers: Mapping[str, str] | None = None) -> Reply:
+        async with self.http.post(f"{self.url}{path}", json=body, headers=headers) as response:
+            data = await response.read()
+            return Reply(
+                response.status, {name.lower(): value for name, value in response.headers.items()}, data, False
+            )
 
     async def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         async with self.http.get(f"{self.url}{path}", headers=headers) as response:

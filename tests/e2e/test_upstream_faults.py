@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arbstr.upstream.openai import OpenAIProvider
+from arbstr.upstream.http import HttpProvider
 from tests.e2e.gateway import (
     ANSWER,
     DONE,
@@ -132,7 +132,7 @@ async def test_a_refused_connection_falls_back_at_once(tmp_path: Path) -> None:
         port = listener.sockets[0].getsockname()[1]
         listener.close()
         provider = running.service.providers["alpha"]
-        assert isinstance(provider, OpenAIProvider)
+        assert isinstance(provider, HttpProvider)
         provider.origin = provider.origin._replace(port=port)
 
         reply = await running.chat()

@@ -8,8 +8,6 @@ from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
 from arbstr.ports import Opening, Provider
 from arbstr.upstream import registry
-from arbstr.upstream.openai import Redact
-from arbstr.upstream.pool import Pool
 
 
 class Buggy:
@@ -24,15 +22,12 @@ class Buggy:
         except ValueError as error:
             raise RuntimeError(f"an error with {key}", {"authorization": f"Bearer {key}"}) from error
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
 
 _sound = registry.KINDS["openai"]
 
 
-def _kind(spec: ProviderSpec, pool: Pool, redact: Redact) -> Provider:
-    return Buggy(spec) if spec.name == "buggy" else _sound(spec, pool, redact)
+def _kind(spec: ProviderSpec, means: registry.Means) -> Provider:
+    return Buggy(spec) if spec.name == "buggy" else _sound(spec, means)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from arbstr.config import planned, schema
+from arbstr.config import schema
 from arbstr.config.credentials import Credential, credentials
 from arbstr.config.leaves import KINDS, MOCK
 from arbstr.config.problems import Problems
@@ -18,6 +18,7 @@ from arbstr.config.warnings import warnings
 from arbstr.domain.money import PicoSats, Rates
 from arbstr.domain.routing import (
     BreakerSettings,
+    Capabilities,
     Deployment,
     PolicyRule,
     ProviderView,
@@ -38,7 +39,7 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     name: str
     """As configured: the key of its circuit, its retry budget and its pool."""
     kind: str
-    """``openai``, or ``mock`` for the built-in ones of ``serve --mock``."""
+    """As in the configuration, or ``mock`` for the built-in ones of ``serve --mock``."""
     base_url: str
     """Without a trailing slash; of kind openai, paths such as ``/chat/completions`` are appended to it."""
     api_key: Secret | None
@@ -48,7 +49,13 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     tier: Tier
     timeouts: Timeouts
     """Its own; each deployment carries what holds for it."""
-    deployments: tuple[Deployment, ...]
+    api: str = "chat"
+    """Of kind openai: ``chat`` or ``responses``."""
+    api_version: str | None = None
+    """Of kind azure."""
+    region: str | None = None
+    """Of kind bedrock."""
+    deployments: tuple[Deployment, ...] = ()
     """Every model of this provider that some route may choose, each once."""
 
 
@@ -124,15 +131,47 @@ def compile_config(
 
 
 def _check_provider(name: schema.Name, provider: schema.Provider, problems: Problems, *, mock: bool) -> None:
-    kind = provider.kind or (name if name in planned.KINDS else "openai")
-    path = ("providers", name)
+    kind, path = _kind(name, provider), ("providers", name)
     if kind == MOCK and mock:
         return
-    if kind not in KINDS:
-        meant = f'"{kind}"' if provider.kind else f'"{kind}", which its name stands for,'
-        problems.add((*path, "kind"), f"{meant} is not available in this version, expected openai")
-    elif provider.base_url is None:
-        problems.add((*path, "base_url"), 'is missing, expected its URL such as "https://api.example.com/v1"')
+    if kind == MOCK:
+        problems.add((*path, "kind"), f'"{MOCK}" is for `serve --mock` alone, expected {", ".join(KINDS)}')
+    elif provider.base_url is None and kind not in DEFAULT_URLS and kind != "bedrock":
+        example = "https://name.openai.azure.com" if kind == "azure" else "https://api.example.com/v1"
+        problems.add((*path, "base_url"), f'is missing, expected its URL such as "{example}"')
+    for key, owner in (("api_version", "azure"), ("region", "bedrock")):
+        if getattr(provider, key) is not None and kind != owner:
+            problems.add((*path, key), f"is for providers of kind {owner}, expected no such key")
+    if provider.api != "chat" and kind != "openai":
+        problems.add((*path, "api"), "is for providers of kind openai, expected no such key")
+
+
+def _kind(name: schema.Name, provider: schema.Provider) -> str:
+    return provider.kind or (name if name in KINDS else "openai")
+
+
+DEFAULT_URLS = {
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+    "ollama": "http://127.0.0.1:11434",
+}
+"""Where a vendor's own API is."""
+
+
+def _base_url(name: schema.Name, provider: schema.Provider) -> str:
+    """The URL that paths are appended to. All kinds but openai want the root, and tolerate its ``/v1``."""
+    kind = _kind(name, provider)
+    if provider.base_url is None:
+        if kind == "bedrock":
+            region = provider.region or DEFAULT_REGION
+            suffix = ".cn" if region.startswith("cn-") else ""
+            return f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
+        return DEFAULT_URLS.get(kind, f"{MOCK}://{name}")
+    url = provider.base_url.rstrip("/")
+    return url if kind == "openai" else url.removesuffix("/v1").removesuffix("/openai")
+
+
+DEFAULT_REGION = "us-east-1"
 
 
 def _check_server(server: schema.Server, problems: Problems, *, mock: bool) -> None:
@@ -177,8 +216,11 @@ def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Rou
     provider = config.providers[name]
     return ProviderSpec(
         name=name,
-        kind=provider.kind or "openai",
-        base_url=provider.base_url or f"{MOCK}://{name}",
+        kind=_kind(name, provider),
+        base_url=_base_url(name, provider),
+        api=provider.api,
+        api_version=provider.api_version,
+        region=provider.region or (DEFAULT_REGION if _kind(name, provider) == "bedrock" else None),
         api_key=key.secret,
         key_source=key.source,
         tier=provider.tier,
@@ -208,6 +250,9 @@ def _snapshot(
             success_threshold=breaker.success_threshold,
             timeout=breaker.timeout,
             half_open_max_requests=breaker.half_open_max_requests,
+        ),
+        knows_capabilities=any(
+            deployment.capabilities != Capabilities() for spec in specs for deployment in spec.deployments
         ),
         request_timeout=config.resilience.timeout.request,
         max_body=config.server.max_body,

@@ -20,9 +20,10 @@ from arbstr.domain.secret import Secret
 
 Leaf = Callable[[Any, schema.Key], Any]
 
-KINDS = ("openai",)
+KINDS = ("openai", "anthropic", "azure", "ollama", "bedrock", "gemini")
 MOCK = "mock"
 """The kind of the built-in providers of ``serve --mock``; no file may ask for it."""
+APIS: tuple[str, ...] = typing.get_args(schema.Api)
 LEVELS: tuple[str, ...] = typing.get_args(schema.Level)
 FORMATS: tuple[str, ...] = typing.get_args(schema.Format)
 STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
@@ -103,7 +104,11 @@ def strategy(value: Any, key: schema.Key) -> Strategy:
 
 
 def kind(value: Any, key: schema.Key) -> str:
-    return MOCK if value == MOCK else _word(value, "a kind of provider", KINDS, later=planned.KINDS)
+    return MOCK if value == MOCK else _word(value, "a kind of provider", KINDS)
+
+
+def api(value: Any, key: schema.Key) -> str:
+    return _word(value, "an API", APIS)
 
 
 def level(value: Any, key: schema.Key) -> str:
@@ -146,6 +151,7 @@ LEAVES: dict[Any, Leaf] = {
     schema.Url: lambda value, key: units.url(value),
     schema.StorePath: lambda value, key: units.store(value),
     schema.Kind: kind,
+    schema.Api: api,
     schema.Level: level,
     schema.Format: log_format,
     schema.Name: name,

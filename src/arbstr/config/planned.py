@@ -17,7 +17,6 @@ from arbstr.config.units import Text, shown
 NEVER = object()
 """No value of this key asks for nothing."""
 
-KINDS = ("anthropic", "azure", "ollama", "bedrock", "gemini")
 STRATEGIES = ("round_robin", "weighted", "least_latency", "lowest_latency")
 
 Tree = dict[str, Any]
@@ -25,9 +24,6 @@ Tree = dict[str, Any]
 
 PROVIDER: Tree = {
     "rates": NEVER,
-    "region": NEVER,
-    "api_version": NEVER,
-    "api": "chat",
     "auto_discover": False,
     "proxy": "",
     "max_parallel": NEVER,

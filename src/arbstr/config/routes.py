@@ -10,10 +10,14 @@ from arbstr.config import schema
 from arbstr.config.problems import Path, Problems, nearest
 from arbstr.config.units import shown
 from arbstr.domain.money import Rates
-from arbstr.domain.routing import Deployment, Route, Strategy, Timeouts
+from arbstr.domain.routing import Capabilities, Deployment, Route, Strategy, Timeouts
 
 DEFAULT = "default"
 """The route that takes the models that nobody lists."""
+
+
+REFUSED = {kind: frozenset({"embeddings"}) for kind in ("anthropic", "gemini", "bedrock")}
+"""Of a kind of provider, the dialects of callers whom it cannot serve."""
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -128,6 +132,14 @@ class _Builder:
             tier=provider.tier,
             timeouts=_overridden(provider_timeouts(self._config, provider), entry.timeout),
             context_window=entry.context_window,
+            capabilities=Capabilities(
+                tools=entry.tools,
+                vision=entry.vision,
+                json=entry.json,
+                reasoning=entry.reasoning,
+                max_output=entry.max_output,
+            ),
+            refuses=REFUSED.get(provider.kind or name, frozenset()),
         )
 
     def _rates(self, name: schema.Name, model: schema.ModelName, entry: schema.Model) -> Rates:

@@ -21,6 +21,7 @@ Sats = NewType("Sats", Decimal)
 Url = NewType("Url", str)
 StorePath = NewType("StorePath", str)
 Kind = NewType("Kind", str)
+Api = Literal["chat", "responses"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
 ModelName = NewType("ModelName", str)
@@ -93,6 +94,11 @@ class Model(msgspec.Struct, frozen=True):
     output_rate: Annotated[Sats | None, Key("Satoshis per 1,000 output tokens; the provider's if absent.")] = None
     base_fee: Annotated[Sats | None, Key("Satoshis per request; the provider's if absent.")] = None
     context_window: Annotated[int | None, Key("Tokens that fit, where it is known.", low=1)] = None
+    max_output: Annotated[int | None, Key("Tokens that it can write, where it is known.", low=1)] = None
+    tools: Annotated[bool | None, Key("Whether it can call tools. If absent, it is not known, and it is asked.")] = None
+    vision: Annotated[bool | None, Key("Whether it can read images.")] = None
+    json: Annotated[bool | None, Key("Whether it can be made to answer in JSON.")] = None
+    reasoning: Annotated[bool | None, Key("Whether it can be told how much to reason.")] = None
     timeout: Annotated[Timeout, Key("Overrides the provider's timeouts for this model.")] = Timeout()
 
 
@@ -100,13 +106,25 @@ class Provider(msgspec.Struct, frozen=True):
     kind: Annotated[
         Kind | None,
         Key(
-            "`openai` is any API that speaks OpenAI's chat completions. "
+            "`openai` is any API that speaks OpenAI's chat completions, `azure` Azure OpenAI, `anthropic` the Messages "
+            "API, `gemini` Google's, `bedrock` AWS's Converse, `ollama` a local server. "
             "Default: the provider's name if it is a kind, else `openai`."
         ),
     ] = None
     base_url: Annotated[
-        Url | None, Key("Required. The root of its API, with its `/v1`: `https://api.example.com/v1`.", alias="url")
+        Url | None,
+        Key(
+            "Of kind openai required: the root of its API, with its `/v1`: `https://api.example.com/v1`. Of azure "
+            "required: the resource, `https://name.openai.azure.com`. Of the others the root; default: the vendor's.",
+            alias="url",
+        ),
     ] = None
+    api: Annotated[Api, Key("Of kind openai: by which of its APIs it is called.")] = "chat"
+    api_version: Annotated[
+        str | None,
+        Key("Of kind azure: called by deployment, with this version. If absent: by its `/openai/v1` path."),
+    ] = None
+    region: Annotated[str | None, Key("Of kind bedrock: the AWS region. Default: `us-east-1`.")] = None
     api_key: Annotated[
         ApiKey | None,
         Key(

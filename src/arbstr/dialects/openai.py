@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 
 import msgspec
@@ -35,8 +36,14 @@ def model_object(name: str, *, created: int, owned_by: str) -> bytes:
 
 def models_list(names: Iterable[str], *, created: int, owned_by: str) -> bytes:
     """All models as ``GET /v1/models`` answers them, in the given order."""
-    return msgspec.json.encode({"object": "list", "data": [_model(name, created, owned_by) for name in names]})
+    data = [_model(name, created, owned_by) for name in names]
+    ends = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    page = {"object": "list", "data": data, "has_more": False, "first_id": ends[0], "last_id": ends[1]}
+    return msgspec.json.encode(page)
 
 
 def _model(name: str, created: int, owned_by: str) -> dict[str, str | int]:
-    return {"id": name, "object": "model", "created": created, "owned_by": owned_by}
+    """With the fields of both vendors' lists: neither one's SDK minds the other's."""
+    moment = datetime.datetime.fromtimestamp(created, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ours: dict[str, str | int] = {"id": name, "object": "model", "created": created, "owned_by": owned_by}
+    return {**ours, "type": "model", "display_name": name, "created_at": moment}

@@ -4,6 +4,7 @@
 
     GatewayError                 what a caller is told: a status, a code, a message
     ├── InvalidRequest           400  the caller's mistake
+    │   └── ContextTooLong       400  too long for every candidate
     ├── PolicyViolation          400  a policy leaves no candidate
     ├── ForeignOrigin            403  a page of another origin, or a foreign Host
     ├── NotFound                 404  no such path or entry
@@ -57,6 +58,10 @@ class InvalidRequest(GatewayError):
     status = 400
     code = "invalid_request"
     type = "invalid_request_error"
+
+
+class ContextTooLong(InvalidRequest):
+    code = "context_length_exceeded"
 
 
 class PolicyViolation(GatewayError):
@@ -193,6 +198,8 @@ class FailureKind(enum.Enum):
     """400, 404 (not a missing model), 413, 422: the request itself."""
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTERED = "content_filtered"
+    INEXPRESSIBLE = "inexpressible"
+    """This provider's dialect cannot say what was asked for."""
     UNREADABLE = "unreadable"
     """Unreadable, empty, cut short, redirected, or an error inside a 200."""
     POOL_EXHAUSTED = "pool_exhausted"

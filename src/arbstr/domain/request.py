@@ -5,6 +5,15 @@ from __future__ import annotations
 import msgspec
 
 
+class Needs(msgspec.Struct, frozen=True):
+    """What a model must be able to do for a request."""
+
+    tools: bool = False
+    vision: bool = False
+    json: bool = False
+    reasoning: bool = False
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion as it was asked for: the fields that this gateway reads, and all others as their bytes.
 
@@ -24,6 +33,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     n: int = 1
     include_usage: bool = False
     """The caller asked for the usage chunk of a stream (``stream_options.include_usage``)."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """What else of the caller's headers a provider of the same dialect is to see. Names in lower case, checked."""
     dialect: str = "openai"
     """The dialect of ``fields``: by the name of a :class:`~arbstr.dialects.translate.CallerDialect`."""
 

@@ -51,6 +51,19 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Between two reads of a stream."""
 
 
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a model can do. None: not known, and then it is asked."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    """Images in the request."""
+    json: bool | None = None
+    """Answers that must be JSON, by a schema or without."""
+    reasoning: bool | None = None
+    max_output: int | None = None
+    """Tokens."""
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """One model at one provider: what a request is sent to."""
 
@@ -63,6 +76,9 @@ class Deployment(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     context_window: int | None = None
     """In tokens, where it is known."""
+    capabilities: Capabilities = Capabilities()
+    refuses: frozenset[str] = frozenset()
+    """Dialects of callers whom this kind of provider cannot serve at all (``embeddings``)."""
 
     @property
     def name(self) -> str:
@@ -139,6 +155,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     providers: tuple[ProviderView, ...] = ()
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
+    knows_capabilities: bool = False
+    """Of some deployment it is known what its model can do, so that requests must be looked at for what they need."""
     request_timeout: float = 600.0
     """Seconds for everything, all attempts."""
     max_body: int = 32 * 1024 * 1024

@@ -15,6 +15,11 @@ Endpoint = Callable[[Context, Request], Awaitable[None]]
 
 ROUTES: dict[str, tuple[str, Endpoint]] = {
     "/v1/chat/completions": ("POST", endpoints.chat_completions),
+    "/v1/completions": ("POST", endpoints.completions),
+    "/v1/embeddings": ("POST", endpoints.embeddings),
+    "/v1/responses": ("POST", endpoints.responses),
+    "/v1/messages": ("POST", endpoints.messages),
+    "/v1/messages/count_tokens": ("POST", endpoints.count_tokens),
     "/v1/models": ("GET", endpoints.models),
     "/v1/models/": ("GET", endpoints.model),
     "/v1/providers": ("GET", endpoints.providers),
@@ -30,8 +35,10 @@ ROUTES: dict[str, tuple[str, Endpoint]] = {
 OPEN_TO_PAGES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 """Routes that a page of another origin may call: they tell nothing that it could not find out."""
 
-MODEL_ENDPOINTS = frozenset({"/v1/chat/completions"})
-"""Routes that guard themselves, inside the pipeline: who is refused there leaves a row, too."""
+MODEL_ENDPOINTS = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"}
+)
+"""Routes that end in the pipeline. They guard themselves there: who is refused leaves a row, too."""
 
 
 class App:
@@ -63,7 +70,7 @@ class App:
         if route is None or path.endswith("/"):
             route = self._longer_route(path, request)
         method, endpoint = route
-        if path not in OPEN_TO_PAGES and path not in MODEL_ENDPOINTS:
+        if path not in OPEN_TO_PAGES and method != "POST":
             server = request.scope.get("server")
             guard.check(request.headers, server[0] if server is not None else None)
         asked = request.scope["method"]

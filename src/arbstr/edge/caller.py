@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Callable
 
-from arbstr.dialects.openai import parse_chat
+import msgspec
+
+from arbstr.dialects.translate import CallerDialect
 from arbstr.domain.errors import CallerLeft, CutOff, GatewayError, InvalidRequest, Overloaded, RequestTooLarge
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.edge import guard
@@ -15,6 +18,8 @@ from arbstr.edge.respond import EVENTS, JSON, Receive, Scope, Send, id_headers, 
 from arbstr.ports import Headers
 
 NO_WISHES = Wishes()
+
+_BETA = re.compile(rb"[A-Za-z0-9._, -]{1,500}")
 
 
 class HttpCaller:
@@ -31,6 +36,8 @@ class HttpCaller:
         "_told",
         "_watcher",
         "answered",
+        "dialect",
+        "endpoint",
         "request_id",
         "wishes",
     )
@@ -44,7 +51,11 @@ class HttpCaller:
         headers: dict[bytes, bytes],
         request_id: str,
         bodies: BodyBudget,
+        dialect: CallerDialect,
+        endpoint: str,
     ) -> None:
+        self.dialect = dialect
+        self.endpoint = endpoint
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -60,18 +71,28 @@ class HttpCaller:
         self.answered = False
 
     async def request(self, max_body: int) -> ChatRequest:
+        body = await self.body(max_body)
+        if not self._told:
+            self._watcher = asyncio.ensure_future(self._wait_for_departure())
+        request = self.dialect.parse(body)
+        beta = self._headers.get(b"anthropic-beta") if self.dialect.name == "anthropic" else None
+        if beta is None:
+            return request
+        if not _BETA.fullmatch(beta):
+            raise InvalidRequest("anthropic-beta is no list of names", param="anthropic-beta")
+        return msgspec.structs.replace(request, headers=(("anthropic-beta", beta.decode()),))
+
+    async def body(self, max_body: int) -> bytes:
+        """The body of a request that may be made at all. Raises GatewayError."""
         server = self._scope.get("server")
         guard.check(self._headers, server[0] if server is not None else None)
         content_type = self._headers.get(b"content-type")
         if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
             shown = content_type[:80].decode("latin-1")
             raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
-        body = await self._body(max_body)
-        if not self._told:
-            self._watcher = asyncio.ensure_future(self._wait_for_departure())
-        return parse_chat(body)
+        return await self._read(max_body)
 
-    async def _body(self, max_body: int) -> bytes:
+    async def _read(self, max_body: int) -> bytes:
         """The body, decoded. Raises RequestTooLarge before more than ``max_body`` bytes of it are held."""
         length = self._headers.get(b"content-length", b"0")
         if int(length) > max_body:
@@ -117,13 +138,19 @@ class HttpCaller:
         if self._watcher is not None:
             self._watcher.cancel()
 
+    def _ids(self) -> list[tuple[bytes, bytes]]:
+        ids = id_headers(self.request_id)
+        if self.dialect.name == "anthropic":
+            ids.append((b"request-id", ids[0][1]))  # where its SDK looks
+        return ids
+
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         self.answered = True
-        await whole(self._send, status, [JSON, *id_headers(self.request_id), *headers], body)
+        await whole(self._send, status, [JSON, *self._ids(), *headers], body)
 
     async def start(self, headers: Headers) -> None:
         self.answered = True
-        fields = [EVENTS, *id_headers(self.request_id), (b"x-accel-buffering", b"no"), *headers]
+        fields = [EVENTS, *self._ids(), (b"x-accel-buffering", b"no"), *headers]
         await self._send({"type": "http.response.start", "status": 200, "headers": fields})
 
     async def write(self, data: bytes) -> None:

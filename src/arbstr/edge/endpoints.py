@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from arbstr import __version__
+from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.openai import model_object, models_list
-from arbstr.domain.errors import InvalidRequest, ModelNotFound, NotFound
+from arbstr.domain.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from arbstr.domain.health import CircuitState
 from arbstr.domain.money import MicroSats, sats
 from arbstr.domain.routing import Deployment, ProviderView, Snapshot
@@ -26,18 +27,59 @@ MAX_PAGE = 10**12
 
 
 async def chat_completions(context: Context, request: Request) -> None:
-    caller = HttpCaller(
+    await _ask(context, request, "openai", "chat.completions")
+
+
+async def completions(context: Context, request: Request) -> None:
+    await _ask(context, request, "completions", "completions")
+
+
+async def embeddings(context: Context, request: Request) -> None:
+    await _ask(context, request, "embeddings", "embeddings")
+
+
+async def responses(context: Context, request: Request) -> None:
+    await _ask(context, request, "responses", "responses")
+
+
+async def messages(context: Context, request: Request) -> None:
+    await _ask(context, request, "anthropic", "messages")
+
+
+async def count_tokens(context: Context, request: Request) -> None:
+    """An estimate of a message's input tokens: nobody is asked, and nothing is charged."""
+    from arbstr.dialects.anthropic_request import count_answer, parse_count
+
+    caller = _caller(context, request, "anthropic", "messages.count_tokens")
+    try:
+        body = await caller.body(context.pipeline.snapshot.max_body)
+        await caller.answer(200, (), count_answer(parse_count(body)))
+    except GatewayError as error:
+        await caller.answer(error.status, respond.error_headers(error), caller.dialect.error(error))
+    finally:
+        caller.close()
+
+
+async def _ask(context: Context, request: Request, dialect: str, endpoint: str) -> None:
+    """Hand a model request to the pipeline: the only way there is."""
+    caller = _caller(context, request, dialect, endpoint)
+    try:
+        await context.pipeline.handle(caller)
+    finally:
+        caller.close()
+
+
+def _caller(context: Context, request: Request, dialect: str, endpoint: str) -> HttpCaller:
+    return HttpCaller(
         request.scope,
         request.receive,
         request.send,
         headers=request.headers,
         request_id=request.id,
         bodies=context.bodies,
+        dialect=caller_dialect(dialect),
+        endpoint=endpoint,
     )
-    try:
-        await context.pipeline.handle(caller)
-    finally:
-        caller.close()
 
 
 async def models(context: Context, request: Request) -> None:

@@ -262,6 +262,7 @@ class Attempts:
             self._record(deployment, exchange, started, began_at, None)
             raise
         exchange.answered_by = deployment
+        exchange.dropped = upstream.dropped
         exchange.attempt_started = started, began_at
         exchange.committed_at = self.clock.monotonic()
         self.state.served(deployment, started)

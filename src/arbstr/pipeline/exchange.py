@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from arbstr.dialects.translate import StreamWriter
 from arbstr.domain.errors import GatewayError, UpstreamRejected
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
@@ -27,6 +28,11 @@ class Exchange(msgspec.Struct, eq=False):
     task: asyncio.Task[object] | None
     """Who handles the request; None once it is over."""
     metadata: StreamMetadata
+    endpoint: str = "chat.completions"
+    writer: StreamWriter | None = None
+    """Who writes a translated stream in the caller's dialect."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the request that the serving provider's dialect could not say."""
     commit: Commit = Commit.FIRST_CONTENT
     request: ChatRequest | None = None
     policy: str | None = None
@@ -52,7 +58,7 @@ class Exchange(msgspec.Struct, eq=False):
     interruption: GatewayError | None = None
 
     @classmethod
-    def begin(cls, request_id: str, snapshot: Snapshot, *, now: float, received_at: float) -> Exchange:
+    def begin(cls, request_id: str, snapshot: Snapshot, *, endpoint: str, now: float, received_at: float) -> Exchange:
         """An exchange of the current task."""
         return cls(
             request_id,
@@ -62,6 +68,7 @@ class Exchange(msgspec.Struct, eq=False):
             now + snapshot.request_timeout,
             asyncio.current_task(),
             snapshot.stream_metadata,
+            endpoint,
         )
 
     def interrupt(self, reason: GatewayError) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 
+from arbstr.dialects.needs import needs_of
 from arbstr.domain.errors import CallerLeft, GatewayError, InternalError
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Plan, Snapshot
@@ -56,7 +57,11 @@ class Pipeline:
     async def handle(self, caller: Caller) -> None:
         """One request, from its first byte to its record. Raises nothing but a cancellation that is not its own."""
         exchange = Exchange.begin(
-            caller.request_id, self.snapshot, now=self._clock.monotonic(), received_at=self._clock.time()
+            caller.request_id,
+            self.snapshot,
+            endpoint=caller.endpoint,
+            now=self._clock.monotonic(),
+            received_at=self._clock.time(),
         )
         self.state.in_flight.add(exchange)
         caller.watch(exchange.interrupt)
@@ -91,6 +96,7 @@ class Pipeline:
         exchange.plan = planner.plan(
             request,
             rule,
+            needs=needs_of(request) if exchange.snapshot.knows_capabilities else planner.NO_NEEDS,
             snapshot=exchange.snapshot,
             mean_output=self.state.mean_output,
             standing=self.state.standing,

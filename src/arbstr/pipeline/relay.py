@@ -10,9 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 
-from arbstr.dialects.envelopes import error_envelope, error_event
 from arbstr.dialects.metadata import metadata_comment, metadata_event
-from arbstr.dialects.sse import DONE
 from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.money import sats, sats_text
@@ -50,15 +48,44 @@ async def _whole(answer: Answer, caller: Caller, exchange: Exchange, clock: Cloc
     if price is not None:
         headers.append((b"x-arbstr-cost-sats", sats_text(price).encode()))
     headers.append((b"x-arbstr-latency-ms", str(_elapsed_ms(exchange, clock)).encode()))
-    await caller.answer(200, headers, frame.raw)
+    await caller.answer(200, headers, _body(answer, caller, exchange, frame))
     exchange.completed_at = clock.monotonic()
+
+
+def _body(answer: Answer, caller: Caller, exchange: Exchange, frame: Frame) -> bytes:
+    """The answer in the caller's dialect: the provider's own bytes where that is the same one."""
+    request = exchange.request
+    assert request is not None
+    if answer.upstream.dialect == request.dialect:
+        return frame.raw
+    return caller.dialect.whole(
+        request,
+        (frame,),
+        request_id=exchange.request_id,
+        model=answer.deployment.model,
+        created=int(exchange.received_at),
+    )
 
 
 async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clock) -> None:
     permit = answer.permit
     request = exchange.request
     assert request is not None
-    transcript = Transcript(exchange, answer.deployment, wants_usage=request.include_usage, choices=request.n)
+    if answer.upstream.dialect != request.dialect:
+        exchange.writer = caller.dialect.stream(
+            request,
+            request_id=exchange.request_id,
+            model=answer.deployment.model,
+            created=int(exchange.received_at),
+        )
+    transcript = Transcript(
+        exchange,
+        answer.deployment,
+        caller.dialect,
+        writer=exchange.writer,
+        wants_usage=request.include_usage,
+        choices=request.n,
+    )
     permit.commit()
     headers = route_headers(exchange)
     headers.append((b"x-arbstr-streaming", b"true"))
@@ -75,7 +102,7 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
             if transcript.failure is not None:
                 raise transcript.failure
             if ended:
-                passed = DONE  # a finish without [DONE] is complete, and is given one
+                passed = b""  # a finish without an end mark is complete, and is given one
                 break
             frames = await _next(answer, exchange, clock, finished=transcript.all_finished)
             ended = not frames
@@ -91,7 +118,7 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
             permit.fail(clock.monotonic())
         raise answer_to(failure, provider=answer.deployment.provider) from failure
     permit.succeed()
-    await caller.finish(passed + _metadata(exchange, clock))
+    await caller.finish(passed + transcript.end() + _metadata(exchange, clock))
     exchange.completed_at = clock.monotonic()
     if not ended:
         await _end_of_body(answer, clock)
@@ -124,9 +151,10 @@ async def tell(caller: Caller, exchange: Exchange, error: GatewayError) -> None:
         headers = route_headers(exchange)
         if error.retry_after_header is not None:
             headers.append((b"retry-after", error.retry_after_header))
-        await caller.answer(error.status, headers, error_envelope(error))
+        await caller.answer(error.status, headers, caller.dialect.error(error))
     elif exchange.streaming and exchange.answered_by is not None:
-        await caller.finish(error_event(error), close=True)
+        broken = exchange.writer.error(error) if exchange.writer is not None else caller.dialect.error_event(error)
+        await caller.finish(broken, close=True)
 
 
 def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
@@ -136,6 +164,8 @@ def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     if served is not None:
         headers.append((b"x-arbstr-provider", _header_text(served.provider)))
         headers.append((b"x-arbstr-model", _header_text(served.model)))
+    if exchange.dropped:
+        headers.append((b"x-arbstr-dropped", _header_text(", ".join(exchange.dropped))))
     if exchange.attempts:
         retries = exchange.retries()
         if retries is not None:

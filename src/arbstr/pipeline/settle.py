@@ -110,6 +110,7 @@ def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, no
         error_message=error.message if error is not None else None,
         malformed_events=exchange.malformed,
         attempts=tuple(exchange.attempts),
+        endpoint=exchange.endpoint,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbstr.dialects.metadata import with_cost
 from arbstr.dialects.openai import merge_usage
+from arbstr.dialects.translate import CallerDialect, StreamWriter
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.money import sats
@@ -17,9 +17,30 @@ from arbstr.policy.pricing import cost_of
 class Transcript:
     """Reads frames on their way to the caller. ``done``, ``finished`` and ``failure`` say how far the answer is."""
 
-    __slots__ = ("_deployment", "_exchange", "_unfinished", "_wants_usage", "done", "failure", "finished")
+    __slots__ = (
+        "_deployment",
+        "_dialect",
+        "_exchange",
+        "_unfinished",
+        "_wants_usage",
+        "_writer",
+        "done",
+        "failure",
+        "finished",
+    )
 
-    def __init__(self, exchange: Exchange, deployment: Deployment, *, wants_usage: bool, choices: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        deployment: Deployment,
+        dialect: CallerDialect,
+        *,
+        writer: StreamWriter | None,
+        wants_usage: bool,
+        choices: int,
+    ) -> None:
+        self._dialect = dialect
+        self._writer = writer
         self._exchange = exchange
         self._deployment = deployment
         self._wants_usage = wants_usage
@@ -47,6 +68,14 @@ class Transcript:
             passed.append(self._pass(frame))
         return b"".join(passed)
 
+    def end(self) -> bytes:
+        """What the stream still lacks at its end."""
+        if self._writer is None:
+            return b"" if self.done else self._dialect.end_mark
+        usage = self._exchange.usage
+        price = sats(cost_of(usage, self._deployment)) if usage is not None else None
+        return self._writer.end(cost_sats=price)
+
     def _pass(self, frame: Frame) -> bytes:
         exchange = self._exchange
         if frame.malformed:
@@ -61,11 +90,15 @@ class Transcript:
             self._unfinished -= 1
         if frame.done:
             self.done = True
+        if self._writer is not None:
+            if frame.usage is not None:
+                exchange.usage = merge_usage(exchange.usage, frame.usage)
+            return self._writer.write(frame)
         if frame.usage_only and not self._wants_usage:
             exchange.usage = merge_usage(exchange.usage, frame.usage)
             return b""
         if frame.usage is not None:
             exchange.usage = usage = merge_usage(exchange.usage, frame.usage)
             if self._wants_usage:
-                return with_cost(frame, sats(cost_of(usage, self._deployment)))
+                return self._dialect.with_cost(frame, sats(cost_of(usage, self._deployment)))
         return frame.raw

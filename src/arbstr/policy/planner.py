@@ -11,10 +11,19 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
+from arbstr.domain.errors import ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import MicroSats, sats_text
-from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import Candidate, Deployment, Plan, PolicyRule, Rejection, Route, Snapshot, Strategy
+from arbstr.domain.request import ChatRequest, Needs
+from arbstr.domain.routing import (
+    Candidate,
+    Deployment,
+    Plan,
+    PolicyRule,
+    Rejection,
+    Route,
+    Snapshot,
+    Strategy,
+)
 from arbstr.policy.pricing import expected_tokens
 
 
@@ -36,6 +45,8 @@ class Standing(enum.Enum):
 _ORDER = {Standing.PROBE: 0, Standing.READY: 1, Standing.PROBING: 2, Standing.COOLING: 3, Standing.MODEL_OUT: 4}
 """Who stands otherwise is rejected. Within a place, the strategy's order holds."""
 
+NO_NEEDS = Needs()
+
 _READY = _ORDER[Standing.READY]
 
 
@@ -43,12 +54,14 @@ def plan(
     request: ChatRequest,
     rule: PolicyRule | None,
     *,
+    needs: Needs = NO_NEEDS,
     snapshot: Snapshot,
     mean_output: Callable[[str], int],
     standing: Callable[[Deployment], Standing],
 ) -> Plan:
     """The candidates of ``request``, in the order in which they are tried, and who was rejected and why.
 
+    ``needs`` is what a model must be able to do for it.
     ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now. A plan may
     have no candidates: then its rejections say why. Raises ModelNotFound; PolicyViolation where ``rule`` leaves nobody.
     """
@@ -61,6 +74,10 @@ def plan(
     input_tokens, output_tokens = expected_tokens(request, mean_output(route.model))
     entries: list[tuple[int, int, str, str, MicroSats, Deployment, Standing]] = []
     for position, each in enumerate(allowed):
+        lacking = lacks(each, request, needs, input_tokens)
+        if lacking is not None:
+            rejected.append(Rejection(each, lacking))
+            continue
         stands = standing(each)
         place = _READY if stands is Standing.READY else _ORDER.get(stands)  # an enum's hash is slow
         if place is None:
@@ -69,6 +86,8 @@ def plan(
         cost = each.rates.cost(input_tokens, output_tokens)
         # Ties go by name, and no two deployments of a route have both names in common.
         entries.append((place, cost if by_cost else position, each.provider, each.model, cost, each, stands))
+    if not entries and rejected:
+        raise_incapable(request, rejected, allowed)
     entries.sort()
     return Plan(
         route=route,
@@ -82,6 +101,41 @@ def plan(
 def _candidate(entry: tuple[int, int, str, str, MicroSats, Deployment, Standing], strategy: Strategy) -> Candidate:
     *_, cost, deployment, stands = entry
     return Candidate(deployment, cost, strategy.value if stands is Standing.READY else stands.value)
+
+
+def lacks(deployment: Deployment, request: ChatRequest, needs: Needs, input_tokens: int) -> str | None:
+    """Why a deployment cannot serve a request at all, or None. What is not known of a model is not held against it."""
+    if deployment.refuses and request.dialect in deployment.refuses:
+        return f"this kind of provider has no {request.dialect}"
+    if needs is not NO_NEEDS:
+        able = deployment.capabilities
+        for name in _CAPABILITIES:
+            if getattr(needs, name) and getattr(able, name) is False:
+                return f"the model cannot do what is asked for: {name}"
+    window = deployment.context_window
+    if window is not None and input_tokens * CERTAINTY > window:
+        return f"the request is too long for its window of {window} tokens"
+    return None
+
+
+_CAPABILITIES = ("tools", "vision", "json", "reasoning")
+
+CERTAINTY = 0.5
+"""An estimate of input tokens may be twice the truth: only a request that is too long even then is not sent."""
+
+
+def raise_incapable(request: ChatRequest, rejected: Sequence[Rejection], allowed: Sequence[Deployment]) -> None:
+    """Raise InvalidRequest where nobody can serve a request for what it is, whatever their health."""
+    reasons = {each.deployment.name: each.reason for each in rejected if each.reason not in _HEALTH}
+    if any(each.name not in reasons for each in allowed):
+        return
+    if all("window" in reason for reason in reasons.values()):
+        raise ContextTooLong(f"the request is too long for every provider of {request.model!r}", param="messages")
+    said = "; ".join(sorted({f"{name}: {reason}" for name, reason in reasons.items()}))
+    raise InvalidRequest(f"no provider of {request.model!r} can serve this request ({said})", param="model")
+
+
+_HEALTH = frozenset(standing.value for standing in Standing)
 
 
 def choose_rule(rules: Sequence[PolicyRule], name: str | None, request: ChatRequest) -> PolicyRule | None:

@@ -77,6 +77,7 @@ VERDICTS: dict[FailureKind, Verdict] = {
     FailureKind.REJECTED:         Verdict(_NO,        _STAY,     False,  Park.NOTHING,  UpstreamRejected),
     FailureKind.CONTEXT_TOO_LONG: Verdict(_NO,        _LARGER,   False,  Park.NOTHING,  UpstreamRejected),
     FailureKind.CONTENT_FILTERED: Verdict(_NO,        _STAY,     False,  Park.NOTHING,  UpstreamRejected),
+    FailureKind.INEXPRESSIBLE:    Verdict(_NO,        _NEXT,     False,  Park.NOTHING,  UpstreamRejected),
     FailureKind.POOL_EXHAUSTED:   Verdict(_NO,        _NEXT,     False,  Park.NOTHING,  Overloaded),
 }
 # fmt: on

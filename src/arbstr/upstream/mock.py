@@ -15,7 +15,7 @@ from types import TracebackType
 
 import msgspec
 
-from arbstr.dialects.openai import StreamDecoder, parse_whole
+from arbstr.dialects.chat import ChatProvider
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
@@ -23,6 +23,9 @@ from arbstr.domain.routing import Deployment
 from arbstr.domain.usage import estimated_tokens
 
 WORDS = "This is a mock answer from {provider}, which costs nothing and knows nothing."
+
+
+SPEECH = ChatProvider()
 
 
 class Habits(msgspec.Struct, frozen=True):
@@ -65,6 +68,8 @@ class MockAttempt:
     async def __aenter__(self) -> MockAnswer:
         habits = self._provider.habits
         await asyncio.sleep(habits.first_token)
+        if self._request.dialect == "embeddings":
+            raise UpstreamFailure(FailureKind.INEXPRESSIBLE, "mock providers have no embeddings", status=400)
         if next(self._provider.fails):
             raise UpstreamFailure(FailureKind.SERVER_ERROR, "mock failure: service unavailable", status=503)
         return MockAnswer(self._pieces(), habits.between_tokens)
@@ -75,6 +80,7 @@ class MockAttempt:
         """Nothing was opened."""
 
     def _pieces(self) -> list[Frame]:
+        events = self._request.dialect != "openai"
         words = WORDS.format(provider=self._provider.name).split(" ")
         usage = {"prompt_tokens": estimated_tokens(self._request.input_bytes), "completion_tokens": len(words)}
         usage["total_tokens"] = sum(usage.values())
@@ -83,19 +89,21 @@ class MockAttempt:
             message = {"role": "assistant", "content": " ".join(words)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             whole = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
-            return [parse_whole(json.dumps(whole).encode())]
+            return [SPEECH.parse_whole(json.dumps(whole).encode(), events=events)]
         base["object"] = "chat.completion.chunk"
         texts = [word if nth == 0 else f" {word}" for nth, word in enumerate(words)]
         deltas = [{"role": "assistant", "content": ""}, *({"content": text} for text in texts)]
         chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         chunks.append({**base, "choices": [], "usage": usage})
-        events = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks)
-        return StreamDecoder().feed(events + b"data: [DONE]\n\n")
+        stream = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks)
+        return SPEECH.decoder(events=events).feed(stream + b"data: [DONE]\n\n")
 
 
 class MockAnswer:
     status = 200
+    dialect = "openai"
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, frames: Sequence[Frame], between: float) -> None:
         self._frames = list(frames)

@@ -1,36 +1,163 @@
-"""From a provider's kind to the object that calls it."""
+"""From a provider's kind to the object that calls it: dialects, paths, credentials."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
 
 from arbstr.config.compile import ProviderSpec
 from arbstr.domain.secret import Secret
-from arbstr.ports import Provider
+from arbstr.ports import Clock, Provider
+from arbstr.upstream.http import HttpProvider, Redact, Signer
 from arbstr.upstream.mock import MockProvider
-from arbstr.upstream.openai import OpenAIProvider, Redact
+from arbstr.upstream.offers import Endpoint, Offer
 from arbstr.upstream.pool import Pool
 
 SHORTEST = 8
 """Characters of a secret, or of the beginning of one, that are masked."""
 
-Factory = Callable[[ProviderSpec, Pool, Redact], Provider]
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every provider is made with."""
+
+    pool: Pool
+    redact: Redact
+    clock: Clock
 
 
-def _openai(spec: ProviderSpec, pool: Pool, redact: Redact) -> Provider:
-    return OpenAIProvider(pool, base_url=spec.base_url, api_key=spec.api_key, redact=redact)
+Factory = Callable[[ProviderSpec, Means], Provider]
+
+ANTHROPIC_VERSION = "2023-06-01"
 
 
-def _mock(spec: ProviderSpec, pool: Pool, redact: Redact) -> Provider:
+def _fixed(path: str) -> Callable[[str, bool], str]:
+    return lambda model, stream: path
+
+
+def openai_offer(*, chat: Callable[[str, bool], str], base: Callable[[str], Callable[[str, bool], str]]) -> Offer:
+    """What OpenAI-compatible APIs have, at ``base`` of each operation's name."""
+    from arbstr.dialects.chat import ChatProvider
+    from arbstr.dialects.embeddings import EmbeddingsProvider
+
+    speech = ChatProvider()
+    endpoint = Endpoint("openai", chat, speech, plain_speech=ChatProvider(stream_options=False))
+    natives = {
+        "openai": endpoint,
+        "completions": Endpoint("completions", base("completions"), speech),
+        "embeddings": Endpoint("embeddings", base("embeddings"), EmbeddingsProvider()),
+    }
+    return Offer(endpoint, natives)
+
+
+def _openai(spec: ProviderSpec, means: Means) -> Provider:
+    offer = openai_offer(chat=_fixed("/chat/completions"), base=lambda name: _fixed(f"/{name}"))
+    if spec.api == "responses":
+        from arbstr.dialects.responses import ResponsesProvider
+
+        endpoint = Endpoint("responses", _fixed("/responses"), ResponsesProvider())
+        natives = {**offer.natives, "responses": endpoint}
+        del natives["openai"]
+        offer = Offer(endpoint, natives)
+    return _http(spec, means, offer, _bearer(spec.api_key))
+
+
+def _azure(spec: ProviderSpec, means: Means) -> Provider:
+    """With an ``api_version`` by deployment, without one by ``/openai/v1``."""
+    version = spec.api_version
+    if version is None:
+        offer = openai_offer(chat=_fixed("/openai/v1/chat/completions"), base=lambda name: _fixed(f"/openai/v1/{name}"))
+    else:
+        offer = openai_offer(
+            chat=_deployment_path("chat/completions", version), base=lambda name: _deployment_path(name, version)
+        )
+    return _http(spec, means, offer, _header("api-key", spec.api_key))
+
+
+def _deployment_path(operation: str, version: str) -> Callable[[str, bool], str]:
+    query = f"?api-version={quote(version, safe='')}"
+    return lambda model, stream: f"/openai/deployments/{quote(model, safe='')}/{operation}{query}"
+
+
+def _anthropic(spec: ProviderSpec, means: Means) -> Provider:
+    from arbstr.dialects.anthropic import AnthropicProvider
+
+    endpoint = Endpoint(
+        "anthropic",
+        _fixed("/v1/messages"),
+        AnthropicProvider(),
+        headers=(f"anthropic-version: {ANTHROPIC_VERSION}",),
+    )
+    return _http(spec, means, Offer(endpoint, {"anthropic": endpoint}), _header("x-api-key", spec.api_key))
+
+
+def _gemini(spec: ProviderSpec, means: Means) -> Provider:
+    from arbstr.dialects import gemini
+
+    endpoint = Endpoint("gemini", gemini.path, gemini.GeminiDialect())
+    return _http(spec, means, Offer(endpoint), _header(gemini.KEY_HEADER, spec.api_key))
+
+
+def _ollama(spec: ProviderSpec, means: Means) -> Provider:
+    """By its OpenAI-compatible API, which keeps tools, images and usage."""
+    offer = openai_offer(chat=_fixed("/v1/chat/completions"), base=lambda name: _fixed(f"/v1/{name}"))
+    return _http(spec, means, offer, _bearer(spec.api_key))
+
+
+def _bedrock(spec: ProviderSpec, means: Means) -> Provider:
+    from arbstr.dialects import bedrock
+    from arbstr.upstream.aws import AwsSigner
+    from arbstr.upstream.credentials_aws import CredentialChain
+
+    endpoint = Endpoint("bedrock", bedrock.path, bedrock.BedrockDialect(), accept="*/*")
+    signer = None
+    if spec.api_key is None:
+        signer = AwsSigner(
+            base_url=spec.base_url, region=spec.region or "us-east-1", credentials=CredentialChain(means.clock)
+        )
+    return _http(spec, means, Offer(endpoint), _bearer(spec.api_key), signer)
+
+
+def _mock(spec: ProviderSpec, means: Means) -> Provider:
     return MockProvider(spec.name)
 
 
-KINDS: dict[str, Factory] = {"openai": _openai, "mock": _mock}
+def _http(
+    spec: ProviderSpec, means: Means, offer: Offer, credentials: Sequence[str], signer: Signer | None = None
+) -> HttpProvider:
+    return HttpProvider(
+        means.pool,
+        base_url=spec.base_url,
+        offer=offer,
+        credentials=credentials,
+        signer=signer,
+        redact=means.redact,
+    )
 
 
-def build(specs: Sequence[ProviderSpec], pool: Pool, redact: Redact) -> dict[str, Provider]:
+def _bearer(key: Secret | None) -> Sequence[str]:
+    return _header("authorization", key, "Bearer ")
+
+
+def _header(name: str, key: Secret | None, prefix: str = "") -> Sequence[str]:
+    return () if key is None else (f"{name}: {prefix}{key.reveal()}",)
+
+
+KINDS: dict[str, Factory] = {
+    "openai": _openai,
+    "azure": _azure,
+    "anthropic": _anthropic,
+    "gemini": _gemini,
+    "ollama": _ollama,
+    "bedrock": _bedrock,
+    "mock": _mock,
+}
+
+
+def build(specs: Sequence[ProviderSpec], means: Means) -> dict[str, Provider]:
     """Every configured provider by name. Calls nobody."""
-    return {spec.name: KINDS[spec.kind](spec, pool, redact) for spec in specs}
+    return {spec.name: KINDS[spec.kind](spec, means) for spec in specs}
 
 
 def redactor(secrets: Sequence[Secret]) -> Redact:

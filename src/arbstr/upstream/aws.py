@@ -1,0 +1,37 @@
+"""Requests to AWS, signed with whatever credentials the machine has."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from arbstr.upstream.credentials_aws import CredentialChain
+from arbstr.upstream.origin import Origin
+from arbstr.upstream.sigv4 import sign
+
+SERVICE = "bedrock"
+
+
+class AwsSigner:
+    """Implements :class:`~arbstr.upstream.http.Signer` by SigV4."""
+
+    def __init__(self, *, base_url: str, region: str, credentials: CredentialChain) -> None:
+        origin, _ = Origin.parse(base_url)
+        self._host = origin.authority
+        self._region = region
+        self._credentials = credentials
+
+    async def sign(self, path: str, body: bytes) -> Sequence[str]:
+        found = await self._credentials.get()
+        headers = sign(
+            found,
+            method="POST",
+            host=self._host,
+            path=path,
+            headers={"content-type": "application/json"},
+            body=body,
+            region=self._region,
+            service=SERVICE,
+            now=datetime.datetime.now(datetime.UTC),
+        )
+        return [f"{name}: {value}" for name, value in headers.items()]
