@@ -440,3 +440,26 @@ async def test_the_rows_latency_ends_with_the_last_byte() -> None:
 
     assert rig.row.latency_ms == 0.0
     assert rig.clock.now == 1000.2
+
+
+async def test_a_held_stream_of_two_choices_is_whole_when_both_have_finished() -> None:
+    """A cut after the first finish is a cut: it falls back."""
+    rig = Rig()
+    cut: Step = [ROLE, text("Hi"), STOP, failure(FailureKind.UNREADABLE, "cut")]
+    rig.script(CHEAP, cut, cut, cut)
+    rig.script(DEAR, [ROLE, text("Hi"), STOP, STOP, DONE])
+
+    caller = await rig.ask(stream=True, n=2, wishes=Wishes(commit="complete"))
+
+    assert caller.headers[b"x-arbstr-provider"] == b"dear"
+
+
+async def test_a_held_stream_waits_for_its_end_mark_only_a_moment() -> None:
+    """Half a second after its finish, not the idle timeout."""
+    rig = Rig()
+    rig.script(CHEAP, [ROLE, text("Hi"), STOP, 100.0])
+
+    caller = await rig.ask(stream=True, wishes=Wishes(commit="complete"))
+
+    assert DONE in caller.received
+    assert rig.clock.now <= 1000.5

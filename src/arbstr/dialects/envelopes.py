@@ -209,7 +209,7 @@ def _kind_of_refusal(status: int, error: _Error) -> FailureKind:
         return FailureKind.CONTENT_FILTERED
     if status in (400, 404) and error.means(wordings.MODEL_CODES, wordings.MODEL):
         return FailureKind.MODEL_MISSING
-    if status == 404 and "model" in error.message.lower():
+    if status == 404 and "model" in _QUOTED.sub("…", error.message.lower()):
         return FailureKind.MODEL_MISSING
     # A 404 that is a page, or that speaks of the path, is about what this provider serves and not about the request.
     if status == 404 and (not error.structured or error.says(frozenset(), wordings.NO_SUCH_PATH)):

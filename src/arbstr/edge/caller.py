@@ -104,16 +104,24 @@ class HttpCaller:
             if message["type"] == "http.disconnect":
                 raise _left()
             part: bytes = message.get("body", b"")
-            if not self._bodies.take(len(part)):
-                raise Overloaded("the bodies of requests in flight fill this gateway's memory", retry_after=1.0)
-            self._held += len(part)
+            self._hold(len(part))
             parts.append(part)
             size += len(part)
             if size > max_body:
                 raise _too_large(max_body)
             more = message.get("more_body", False)
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return body if encoding == b"identity" else _decoded(body, encoding, max_body)
+        if encoding == b"identity":
+            return body
+        decoded = _decoded(body, encoding, max_body)
+        self._hold(max(0, len(decoded) - len(body)))
+        return decoded
+
+    def _hold(self, size: int) -> None:
+        """Count bytes that are held until the request is over. Raises Overloaded."""
+        if not self._bodies.take(size):
+            raise Overloaded("the bodies of requests in flight fill this gateway's memory", retry_after=1.0)
+        self._held += size
 
     def watch(self, gone: Callable[[GatewayError], None]) -> None:
         """Our own server tells of a departure by a callback; on others a task waits for it, once the body is read."""

@@ -42,6 +42,10 @@ MAX_COOLDOWN_JITTER = 5.0
 """… at most so many seconds."""
 
 
+AFTER_FINISH = 0.5
+"""Seconds that a provider has to send usage and its end mark after its finish."""
+
+
 class Answer:
     """An upstream at its commit point, as an async context manager: leaving it frees the connection and the permit."""
 
@@ -291,12 +295,13 @@ class Attempts:
         held: list[Frame] = []
         size = 0
         committed = finished = False
+        unfinished = request.n
         while True:
             try:
                 frames = await upstream.read(until)
             except UpstreamFailure:
-                if finished:
-                    return held, True  # whole but for its [DONE]
+                if unfinished <= 0:
+                    return held, True  # whole but for its end mark
                 raise
             if not frames:
                 if not committed:
@@ -310,7 +315,9 @@ class Attempts:
                 held.append(frame)
                 size += len(frame.raw)
                 committed = committed or frame.content
-                finished = finished or frame.finish is not None
+                if frame.finish is not None:
+                    finished = True
+                    unfinished -= 1
                 if frame.done and not committed:
                     raise UpstreamFailure(FailureKind.UNREADABLE, "the answer has no content")
                 if frame.done or (committed and not whole_stream):
@@ -319,7 +326,8 @@ class Attempts:
             if size > (COMPLETE_LIMIT if whole_stream else HOLD_LIMIT):
                 return held, False
             if committed:
-                until = min(self.clock.monotonic() + deployment.timeouts.idle, exchange.deadline)
+                patience = AFTER_FINISH if unfinished <= 0 else deployment.timeouts.idle
+                until = min(self.clock.monotonic() + patience, exchange.deadline)
 
     def _record(
         self,

@@ -15,15 +15,12 @@ from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, Upstream
 from arbstr.domain.events import Frame
 from arbstr.domain.money import sats, sats_text
 from arbstr.domain.routing import StreamMetadata
-from arbstr.pipeline.attempts import Answer
+from arbstr.pipeline.attempts import AFTER_FINISH, Answer
 from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.settle import cost, used
 from arbstr.pipeline.transcript import Transcript
 from arbstr.policy.verdict import VERDICTS, answer_to
 from arbstr.ports import Caller, Clock
-
-AFTER_FINISH = 0.5
-"""Seconds that a provider has to send usage and ``[DONE]`` after its finish."""
 
 AFTERMATH = 0.25
 """Seconds that a finished stream's connection has to end its body, so that it can be used again."""

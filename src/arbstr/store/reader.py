@@ -110,16 +110,16 @@ class Reader:
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
-            raise LogUnavailable("The request log is closed.")
+            raise LogUnavailable("The request log is closed.", retry_after=1.0)
         deadline = time.monotonic() + self._timeout
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
                 return await loop.run_in_executor(self._threads, self._in_transaction, work, deadline)
         except TimeoutError as error:
-            raise LogUnavailable("The request log did not answer in time.") from error
+            raise LogUnavailable("The request log did not answer in time.", retry_after=1.0) from error
         except (sqlite3.Error, OSError) as error:
-            raise LogUnavailable(f"The request log cannot be read: {error}.") from error
+            raise LogUnavailable(f"The request log cannot be read: {error}.", retry_after=1.0) from error
 
     def _in_transaction(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         """Do ``work`` on one snapshot of the database, with a connection that is kept for the next if all went well."""
