@@ -82,7 +82,7 @@ def _inner(field: shape.Field) -> tuple[Any, str]:
     """The tables that a key holds, and what stands for their names."""
     if shape.is_table(field.kind):
         return field.kind, ""
-    if shape.named(field.kind):
+    if shape.named(field.kind) and not shape.pair(field.kind):
         return shape.named(field.kind), '."MODEL"' if field.name == "models" else ".NAME"
     listed = shape.listed(field.kind)
     return (listed, "") if shape.is_table(listed) and listed is not schema.Endpoint else (None, "")
@@ -111,6 +111,8 @@ def _type(kind: Any, key: schema.Key) -> str:
         return "`{ provider, model }`"
     if kind is schema.Timeout:
         return "`{ connect, first_token, answer, idle }`"
+    if shape.pair(kind):
+        return "table of strings"
     if shape.named(kind):
         return "list of names, or tables"
     if shape.listed(kind):

@@ -154,7 +154,7 @@ class FakeProvider:
     async def script(self, peer: Peer) -> None:
         while True:
             head, body = await peer.request()
-            ask = Ask(peer, head, json.loads(body))
+            ask = Ask(peer, head, json.loads(body or b"{}"))
             self.asks.append(ask)
             behaviour = self.next.pop(0) if self.next else self.usual
             await behaviour(ask)

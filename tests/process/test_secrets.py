@@ -120,17 +120,19 @@ class Sinks:
 
 
 async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
-    """Keys from the file, from a variable, by convention and for the administrator, and what a caller sends as its own:
-    none of them is in an answer, a line, the database or its log, whatever a provider says and whatever fails."""
+    """Keys from the file, from a variable, by convention, in a header of one's own and for the administrator, and what
+    a caller sends as its own: none of them is in an answer, a line, the database or its log, whatever a provider says
+    and whatever fails."""
     folder = tmp_path / "run"
     folder.mkdir()
-    keys = {kind: canary() for kind in ("literal", "variable", "convention", "admin", "caller")}
-    environ = {"SOME_KEY": keys["variable"], "ARBSTR_BUGGY_API_KEY": keys["convention"]}
+    keys = {kind: canary() for kind in ("literal", "variable", "convention", "header", "admin", "caller")}
+    environ = {"SOME_KEY": keys["variable"], "TOKEN": keys["header"], "ARBSTR_BUGGY_API_KEY": keys["convention"]}
     lines = {"literal": f'api_key = "{keys["literal"]}"', "variable": 'api_key = "${SOME_KEY}"', "convention": ""}
+    lines["header"] = 'headers = { X-Cashu = "${TOKEN}" }'
     provider, sinks = FakeProvider(), Sinks()
 
     async def quote(ask: Ask) -> None:
-        key = (ask.header("authorization") or "").removeprefix("Bearer ")
+        key = ask.header("x-cashu") or (ask.header("authorization") or "").removeprefix("Bearer ")
         await ask.peer.send(list(answers(key).values())[int(ask.body["model"][1:]) // 2])
         ask.peer.writer.close()
 
@@ -139,7 +141,7 @@ async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
         provider.server = await stack.enter_async_context(serve(provider.script))
         text = CONFIG.format(admin=keys["admin"]) + PROVIDER.format(name="buggy", url=provider.url, key="")
         for nth in range(2 * len(answers(""))):  # a provider for each answer, because some of them put it aside
-            kind = ("literal", "variable", "convention")[nth // 2 % 3]
+            kind = ("literal", "variable", "convention", "header")[nth // 2 % 4]
             text += PROVIDER.format(name=f"p{nth}", url=provider.url, key=lines[kind])
             environ[f"ARBSTR_P{nth}_API_KEY"] = keys["convention"]
         (folder / "arbstr.toml").write_text(text)
@@ -163,6 +165,7 @@ async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
         assert await sinks.fetch(client, "a bug", "POST", url, json=question, headers=own) == 500
         asked = {ask.body["model"] for ask in provider.asks}
         assert len(asked) == 2 * len(answers(""))
+        assert any(ask.header("x-cashu") == keys["header"] for ask in provider.asks)
         own["x-admin-key"] = keys["admin"]
         for path in ("health", "livez", "readyz", "metrics", "admin", "v1/models", "v1/models/p1", "v1/providers"):
             await sinks.fetch(client, path, "GET", f"{program.url}/{path}", headers=own)
@@ -191,6 +194,8 @@ BAD = {
     "unknown key": 'a.toml: [providers.a]\napi_kee = "{key}"\n',
     "list": 'a.toml: [providers.a]\napi_key = ["{key}"]\n',
     "table": 'a.toml: [providers.a]\napi_key = {{ key = "{key}" }}\n',
+    "header": 'a.toml: [providers.a]\nheaders = {{ X-Cashu = "{key}\\n" }}\n',
+    "headers": 'a.toml: [providers.a]\nheaders = "X-Cashu: {key}"\n',
     "line feed": 'a.toml: [providers.a]\napi_key = "{key}\\n"\n',
     "user": 'a.toml: [providers.a]\nbase_url = "https://user:{key}@example.com/v1"\n',
     "query": 'a.toml: [providers.a]\nbase_url = "https://example.com/v1?key={key}"\n',

@@ -55,6 +55,8 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     """Of kind azure."""
     region: str | None = None
     """Of kind bedrock."""
+    headers: tuple[tuple[str, Secret], ...] = ()
+    """Names and values of what goes with every request, beside what its kind needs."""
     deployments: tuple[Deployment, ...] = ()
     """Every model of this provider that some route may choose, each once."""
 
@@ -93,7 +95,14 @@ class Compiled(msgspec.Struct, frozen=True):
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret in it, for those who must keep them out of what they write."""
         keys = [provider.api_key for provider in self.providers] + [self.admin_key]
-        return tuple(key for key in keys if key is not None)
+        values = [value for provider in self.providers for _, value in provider.headers]
+        return (*(key for key in keys if key is not None), *values, *(part for each in values for part in _parts(each)))
+
+
+def _parts(value: Secret) -> tuple[Secret, ...]:
+    """What stands behind the scheme of a credential (``Bearer abc``): it may be quoted without it."""
+    _, _, credential = value.reveal().partition(" ")
+    return (Secret(credential),) if credential else ()
 
 
 def compile_config(
@@ -109,6 +118,7 @@ def compile_config(
     specs = []
     for name, provider in config.providers.items():
         _check_provider(name, provider, problems, mock=source is None)
+        _check_headers(name, provider, keys[name], problems)
         specs.append(_spec(name, config, keys[name], routes))
     _check_server(config.server, problems, mock=source is None)
     _check_retry(config.resilience.retry, problems)
@@ -144,6 +154,24 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
             problems.add((*path, key), f"is for providers of kind {owner}, expected no such key")
     if provider.api != "chat" and kind != "openai":
         problems.add((*path, "api"), "is for providers of kind openai, expected no such key")
+
+
+def _check_headers(name: schema.Name, provider: schema.Provider, key: Credential, problems: Problems) -> None:
+    kind, seen = _kind(name, provider), set[str]()
+    signed = kind == "bedrock" and key.secret is None
+    for header in provider.headers:
+        path, low = ("providers", name, "headers", header), header.lower()
+        if low in seen:
+            problems.add(path, "is given twice, in upper or lower case, expected each header once")
+        elif signed and low in ("authorization", "x-amz-date", "x-amz-security-token"):
+            problems.add(path, "is what requests to AWS are signed with, expected another header")
+        elif key.secret is not None and low == CREDENTIAL_HEADERS.get(kind, "authorization"):
+            problems.add(path, "is where api_key goes, expected one of the two")
+        seen.add(low)
+
+
+CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
+"""Where a kind of provider wants its ``api_key``, if not in ``authorization``."""
 
 
 def _kind(name: schema.Name, provider: schema.Provider) -> str:
@@ -223,6 +251,7 @@ def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Rou
         region=provider.region or (DEFAULT_REGION if _kind(name, provider) == "bedrock" else None),
         api_key=key.secret,
         key_source=key.source,
+        headers=tuple((str(header), value.secret) for header, value in provider.headers.items()),
         tier=provider.tier,
         timeouts=provider_timeouts(config, provider),
         deployments=routes.deployments[name],

@@ -31,6 +31,13 @@ STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
 _LONGEST_MODEL = 256
 _LONGEST_KEY = 16 * 1024
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z", re.ASCII)
+_FRAMING = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect"),
+        *("host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -97,6 +104,32 @@ def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
     return schema.ApiKey(secret=Secret(str(value)), source=source)
 
 
+def header_name(value: Any, key: schema.Key) -> str:
+    """A name as HTTP has them, but for those that say where a message goes, where it ends and what is in it."""
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, "the name of a header"))
+    if not _TOKEN.match(value):
+        raise ValueError(f"{shown(value)} is not the name of a header, expected one such as X-Cashu")
+    if value.lower() in _FRAMING:
+        raise ValueError(f"{value} is arbstr's own to send, expected another header")
+    return str(value)
+
+
+def header_value(value: Any, key: schema.Key) -> schema.HeaderValue:
+    """One line of visible ASCII. It is in no message, for it may be a credential."""
+    source = value.source if isinstance(value, Text) else "literal"
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, 'a string such as "${TOKEN}"'))
+    if not value.strip():
+        raise ValueError("is empty, expected a string with something in it")
+    if not value.isascii() or not value.isprintable() or value != value.strip() or len(value) > _LONGEST_KEY:
+        raise ValueError(
+            "cannot stand in a header (line ends, non-ASCII, spaces around it, or more than 16 KiB), "
+            "expected one line of plain text"
+        )
+    return schema.HeaderValue(secret=Secret(str(value)), source=source)
+
+
 def strategy(value: Any, key: schema.Key) -> Strategy:
     known = [member.value for member in Strategy]
     word = _word(value, "a strategy", [*known, *STRATEGY_ALIASES], later=planned.STRATEGIES)
@@ -157,6 +190,8 @@ LEAVES: dict[Any, Leaf] = {
     schema.Name: name,
     schema.ModelName: model_name,
     schema.ApiKey: api_key,
+    schema.HeaderName: header_name,
+    schema.HeaderValue: header_value,
     units.Address: lambda value, key: units.address(value),
     Strategy: strategy,
     Commit: choice(Commit),

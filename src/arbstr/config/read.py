@@ -52,6 +52,8 @@ class _Reader:
         if shape.is_table(kind):
             tree = self._tree(raw, "a table", path)
             return self.table(kind, tree, path) if tree is not None else msgspec.UNSET
+        if shape.pair(kind) is not None:
+            return self._pairs(shape.pair(kind), key, raw, path)
         if shape.named(kind) is not None:
             return self._by_name(shape.named(kind), key, self._unpacked(raw, path), path)
         if shape.listed(kind) is not None:
@@ -80,6 +82,16 @@ class _Reader:
             elif tree is not None:
                 found[own] = self.table(kind, tree, (*path, own))
         return {name: value for name, value in found.items() if value is not msgspec.UNSET}
+
+    def _pairs(self, kinds: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+        """A table of single values, whose names are the writer's own."""
+        name_kind, value_kind = kinds
+        tree = self._tree(raw, "a table of names and values", path)
+        pairs = [
+            (self._leaf(name_kind, key, name, (*path, name)), self._leaf(value_kind, key, value, (*path, name)))
+            for name, value in (tree or {}).items()
+        ]
+        return {name: value for name, value in pairs if msgspec.UNSET not in (name, value)}
 
     def _entry(self, item: Any, path: Path) -> tuple[str | None, Any, Path]:
         if isinstance(item, str):

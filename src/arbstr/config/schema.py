@@ -25,6 +25,7 @@ Api = Literal["chat", "responses"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
 ModelName = NewType("ModelName", str)
+HeaderName = NewType("HeaderName", str)
 Name = NewType("Name", str)
 
 
@@ -33,6 +34,10 @@ class ApiKey(msgspec.Struct, frozen=True):
 
     secret: Secret
     source: str
+
+
+class HeaderValue(ApiKey, frozen=True):
+    """The same in a header of one's own, where it may have spaces."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -132,6 +137,13 @@ class Provider(msgspec.Struct, frozen=True):
             "upper case with `_` for all but letters and digits; if that is unset too, it is called without a key."
         ),
     ] = None
+    headers: Annotated[
+        dict[HeaderName, HeaderValue],
+        Key(
+            'Sent with every request to it: `{ "X-Cashu" = "${TOKEN}" }`. Each value is kept secret as a key is. '
+            "What frames a message (`Host`, `Content-Length`, `Connection` and the like) is not to be set."
+        ),
+    ] = {}
     models: Annotated[
         dict[ModelName, Model],
         Key("What it sells: a list of names, or a table for each model. Routes may name others too."),

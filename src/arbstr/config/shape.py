@@ -14,7 +14,7 @@ from arbstr.config.parse import Tree
 from arbstr.config.units import Address
 
 ROOT = schema.Config
-_VALUES = (Address, schema.ApiKey)
+_VALUES = (Address, schema.ApiKey, schema.HeaderValue)
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -59,6 +59,11 @@ def is_table(kind: Any) -> bool:
 def named(kind: Any) -> Any:
     """The type of the tables that ``kind`` holds by name, or None if it is not such a collection."""
     return typing.get_args(kind)[1] if typing.get_origin(kind) is dict else None
+
+
+def pair(kind: Any) -> Any:
+    """The types of the names and of the values, where ``kind`` is a table of single values; None if it is not."""
+    return typing.get_args(kind) if typing.get_origin(kind) is dict and not is_table(named(kind)) else None
 
 
 def listed(kind: Any) -> Any:

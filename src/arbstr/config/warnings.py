@@ -16,6 +16,10 @@ _MAY_PASS = frozenset({403, 408, 409, 425, 429})
 All others say what they say at any try, whatever is configured."""
 
 
+_TELLING = ("auth", "key", "token", "cashu", "secret", "cookie")
+"""What the name of a header has in it whose value is a credential."""
+
+
 def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Routes) -> Iterator[str]:
     """One line each: ``path.to.key: what is odd, and what to do about it``."""
     if not config.providers:
@@ -44,14 +48,18 @@ def _of_provider(
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     if not used:
         yield (), "no model is listed and no route names it, so it is never called"
+    for header, value in provider.headers.items():
+        if value.source == "literal" and any(word in header.lower() for word in _TELLING):
+            yield ("headers", header), 'stands in the file, better a variable: "${NAME}"'
     if provider.base_url is None:
         return
-    if key_source == "none":
+    if key_source == "none" and not provider.headers:
         yield ("api_key",), f"none is set ({key_variable(name)} is not either), so it is called without a key"
     if key_source == "literal":
         yield ("api_key",), f'stands in the file, better a variable: "${{{key_variable(name)}}}", or no line at all'
     parts = urlsplit(provider.base_url)
     if not parts.path:
         yield ("base_url",), "has no path; most OpenAI-compatible APIs are found under /v1"
-    if parts.scheme == "http" and key_source != "none" and not Address(parts.hostname or "", 80).loopback:
+    secret = key_source != "none" or provider.headers
+    if parts.scheme == "http" and secret and not Address(parts.hostname or "", 80).loopback:
         yield ("base_url",), "sends its key unencrypted, better https://"

@@ -77,8 +77,7 @@ class HttpProvider:
             "content-type: application/json",
             f"accept: {endpoint.accept}",
             "accept-encoding: identity",
-            f"user-agent: arbstr/{__version__}",
-            *endpoint.headers,
+            *without([f"user-agent: arbstr/{__version__}", *endpoint.headers], self._credentials),
             *self._credentials,
         ]
         return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
@@ -190,6 +189,12 @@ class HttpAttempt:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             await exchange.__aexit__(kind, error, trace)
+
+
+def without(lines: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of ``lines`` whose header is in none of ``others``."""
+    names = {line.partition(":")[0].lower() for line in others}
+    return [line for line in lines if line.partition(":")[0].lower() not in names]
 
 
 def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:

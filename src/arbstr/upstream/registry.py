@@ -130,7 +130,7 @@ def _http(
         means.pool,
         base_url=spec.base_url,
         offer=offer,
-        credentials=credentials,
+        credentials=(*credentials, *(f"{name}: {value.reveal()}" for name, value in spec.headers)),
         signer=signer,
         redact=means.redact,
     )
