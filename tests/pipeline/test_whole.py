@@ -659,3 +659,27 @@ async def test_a_wish_for_streams_is_checked_for_whole_answers_too(header: str) 
     caller = await rig.ask(wishes=Wishes(**{header: "maybe"}))
 
     assert caller.status == 400
+
+
+async def test_who_cannot_be_told_what_was_asked_for_was_not_asked() -> None:
+    """No attempt is on record for a dialect that has no words for a request; the next one serves."""
+    rig = Rig()
+    rig.script(CHEAP, failure(FailureKind.INEXPRESSIBLE, "no such thing here"))
+    rig.script(DEAR, whole())
+
+    caller = await rig.ask()
+
+    assert caller.headers[b"x-arbstr-provider"] == b"dear"
+    assert b"x-arbstr-retries" not in caller.headers
+    assert len(rig.row.attempts) == 1
+
+
+async def test_where_nobody_can_be_told_the_caller_is() -> None:
+    """A 400 with the reason."""
+    rig = Rig(deployments=(deployment(CHEAP, "5"),))
+    rig.script(CHEAP, failure(FailureKind.INEXPRESSIBLE, "no such thing here", param="suffix"))
+
+    caller = await rig.ask()
+
+    assert (caller.status, error_of(caller)["param"]) == (400, "suffix")
+    assert error_of(caller)["message"] == "no such thing here"

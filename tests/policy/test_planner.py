@@ -3,14 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.domain.errors import InvalidRequest, ModelNotFound, PolicyViolation
+from arbstr.domain.errors import ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import PicoSats, Rates
-from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
+from arbstr.domain.request import ChatRequest, Needs
+from arbstr.domain.routing import Capabilities, Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
 from arbstr.policy.planner import Standing, choose_rule, plan
 
 
@@ -208,3 +209,66 @@ def test_the_first_candidate_is_never_dearer_than_another(
 
     assert names(one) == names(other)
     assert one.candidates[0].expected_cost == min(each.expected_cost for each in one.candidates)
+
+
+def able(name: str, rate: str, *, window: int | None = None, **can: bool | int) -> Deployment:
+    base = deployment(name, rate, rate)
+    return msgspec.structs.replace(base, context_window=window, capabilities=Capabilities(**can))  # type: ignore[arg-type]
+
+
+def test_who_cannot_do_what_is_asked_for_is_rejected_with_the_reason() -> None:
+    """What is not known of a model is not held against it."""
+    among = snapshot(able("blind", "1", vision=False), able("unknown", "2"), able("seeing", "3", vision=True))
+
+    decision = plan(
+        ask(),
+        None,
+        needs=Needs(vision=True),
+        snapshot=among,
+        mean_output=lambda _: 512,
+        standing=lambda _: Standing.READY,
+    )
+
+    assert names(decision) == ["unknown", "seeing"]
+    assert [each.reason for each in decision.rejected] == ["the model cannot do what is asked for: vision"]
+
+
+def test_a_request_goes_to_a_window_that_it_fits() -> None:
+    """One that is too long by twice the estimate is certain not to; an estimate that is near it is tried."""
+    among = snapshot(able("small", "1", window=1000), able("large", "2", window=100_000))
+
+    assert names(decide(among, ask(input_bytes=40_000))) == ["large"]
+    assert names(decide(among, ask(input_bytes=5_000))) == ["small", "large"]
+
+
+def test_more_output_than_a_model_writes_is_asked_elsewhere() -> None:
+    """max_tokens is never lowered behind the caller's back."""
+    among = snapshot(able("short", "1", max_output=4096), able("long", "2", max_output=64_000))
+
+    assert names(decide(among, ask(max_tokens=8000))) == ["long"]
+
+
+def test_where_nobody_can_the_caller_is_told_why() -> None:
+    """As its mistake: 400, each provider with its reason; too long a context has its own code."""
+    with pytest.raises(InvalidRequest, match=r"short/gpt-4o: the model writes at most 10 tokens"):
+        decide(snapshot(able("short", "1", max_output=10)), ask(max_tokens=11))
+    with pytest.raises(ContextTooLong):
+        decide(snapshot(able("small", "1", window=10)), ask(input_bytes=4000))
+
+
+def test_incapable_and_ill_together_is_a_matter_of_health() -> None:
+    """Whoever could serve the request has an open circuit: that passes."""
+    among = snapshot(able("small", "1", window=10), able("large", "2"))
+
+    decision = decide(among, ask(input_bytes=4000), standing=lambda _: Standing.OPEN)
+
+    assert decision.candidates == ()
+    assert [each.reason for each in decision.rejected][1] == "open circuit"
+
+
+def test_a_kind_of_provider_without_embeddings_is_not_asked_for_them() -> None:
+    """Whatever it costs."""
+    without = msgspec.structs.replace(CHEAP, refuses=frozenset({"embeddings"}))
+    request = msgspec.structs.replace(ask(), dialect="embeddings")
+
+    assert names(decide(snapshot(without, DEAR), request)) == ["dear"]

@@ -10,7 +10,6 @@ import math
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from arbstr.domain.errors import CircuitsOpen, FailureKind, GatewayError, UpstreamError, UpstreamFailure
 from arbstr.domain.events import Frame
@@ -18,13 +17,14 @@ from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Candidate, Commit, Deployment, Plan
 from arbstr.domain.usage import estimated_tokens
+from arbstr.pipeline.answer import Answer
 from arbstr.pipeline.exchange import Exchange
-from arbstr.pipeline.state import Circuit, LiveState
+from arbstr.pipeline.state import LiveState
 from arbstr.policy.breaker import Permit
 from arbstr.policy.planner import Standing
 from arbstr.policy.retry import MAX_RETRY_AFTER, pause
 from arbstr.policy.verdict import VERDICTS, FallBack, Retry, answer_to
-from arbstr.ports import Clock, Opening, Provider, RecordSink, Upstream
+from arbstr.ports import Clock, Provider, RecordSink, Upstream
 
 HOLD_LIMIT = 256 * 1024
 """Bytes of lifecycle frames held before the commit point; a stream that sends more is given to the caller as it is."""
@@ -42,44 +42,11 @@ MAX_COOLDOWN_JITTER = 5.0
 """… at most so many seconds."""
 
 
+_SILENT = (FailureKind.MODEL_MISSING, FailureKind.INEXPRESSIBLE)
+"""They speak only where nothing else failed: they would hide that somebody was down."""
+
 AFTER_FINISH = 0.5
 """Seconds that a provider has to send usage and its end mark after its finish."""
-
-
-class Answer:
-    """An upstream at its commit point, as an async context manager: leaving it frees the connection and the permit."""
-
-    __slots__ = ("_opening", "circuit", "deployment", "ended", "held", "idle", "permit", "upstream")
-
-    def __init__(
-        self,
-        deployment: Deployment,
-        opening: Opening,
-        upstream: Upstream,
-        circuit: Circuit,
-        permit: Permit,
-        held: list[Frame],
-        ended: bool,
-    ) -> None:
-        self.deployment = deployment
-        self.circuit = circuit
-        self.upstream = upstream
-        self.permit = permit
-        self.held = held
-        """What was read up to the commit point, and with it."""
-        self.ended = ended
-        """The upstream has ended cleanly: there is nothing more to read."""
-        self.idle = deployment.timeouts.idle
-        self._opening = opening
-
-    async def __aenter__(self) -> Answer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.permit.abandon()
-        await self._opening.__aexit__(kind, error, trace)
 
 
 class Attempts:
@@ -111,7 +78,7 @@ class Attempts:
                 return outcome
             if outcome is None:
                 continue
-            if last is None or outcome.kind is not FailureKind.MODEL_MISSING:
+            if last is None or outcome.kind not in _SILENT:
                 last = outcome, candidate.deployment
             fall_back = VERDICTS[outcome.kind].fall_back
             if fall_back is FallBack.NO:
@@ -258,7 +225,8 @@ class Attempts:
             else:
                 permit.abandon()
             self.state.failed(deployment, failure)
-            self._record(deployment, exchange, started, began_at, failure)
+            if failure.kind is not FailureKind.INEXPRESSIBLE:  # nobody was asked
+                self._record(deployment, exchange, started, began_at, failure)
             raise
         except BaseException:
             permit.abandon()

@@ -15,7 +15,8 @@ from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, Upstream
 from arbstr.domain.events import Frame
 from arbstr.domain.money import sats, sats_text
 from arbstr.domain.routing import StreamMetadata
-from arbstr.pipeline.attempts import AFTER_FINISH, Answer
+from arbstr.pipeline.answer import Answer
+from arbstr.pipeline.attempts import AFTER_FINISH
 from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.settle import cost, used
 from arbstr.pipeline.transcript import Transcript

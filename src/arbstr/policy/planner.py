@@ -112,6 +112,9 @@ def lacks(deployment: Deployment, request: ChatRequest, needs: Needs, input_toke
         for name in _CAPABILITIES:
             if getattr(needs, name) and getattr(able, name) is False:
                 return f"the model cannot do what is asked for: {name}"
+    longest = deployment.capabilities.max_output
+    if longest is not None and request.max_tokens is not None and request.max_tokens > longest:
+        return f"the model writes at most {longest} tokens"
     window = deployment.context_window
     if window is not None and input_tokens * CERTAINTY > window:
         return f"the request is too long for its window of {window} tokens"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple, Protocol
 
-from arbstr.dialects.openai import StreamCollector, looks_like_sse, merge_usage, whole_to_stream
+from arbstr.dialects import openai_convert
+from arbstr.dialects.openai import looks_like_sse, merge_usage
 from arbstr.domain.answer import Event
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
@@ -23,8 +26,36 @@ from arbstr.upstream.offers import Endpoint
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes of a whole answer, decoded."""
 
-CHAT = "openai"
-"""The dialect whose servers are known to mix up streams and whole answers."""
+
+class Collector(Protocol):
+    """Puts a stream together into the whole answer that it would have been."""
+
+    def feed(self, data: bytes) -> None: ...
+    def finish(self) -> Frame: ...
+
+
+class Conversion(NamedTuple):
+    """Between the two forms of an answer, for servers that mix them up."""
+
+    to_stream: Callable[[bytes], bytes]
+    collector: Callable[[], Collector]
+
+
+@cache
+def conversion_of(dialect: str) -> Conversion | None:
+    """The conversion of a dialect in its own words; None where there is none."""
+    if dialect == "openai":
+        return Conversion(openai_convert.whole_to_stream, openai_convert.StreamCollector)
+    if dialect == "anthropic":
+        from arbstr.dialects import anthropic
+
+        return Conversion(anthropic.whole_to_stream, anthropic.StreamCollector)
+    if dialect == "responses":
+        from arbstr.dialects import responses
+
+        return Conversion(responses.whole_to_stream, responses.StreamCollector)
+    return None
+
 
 Redact = Callable[[str], str]
 
@@ -64,9 +95,10 @@ class WholeAnswer:
         if self._events:
             decoder = self._endpoint.speech.decoder(events=True)
             return joined([*decoder.feed(body), *decoder.finish()])
-        if self.dialect != CHAT:
+        conversion = conversion_of(self.dialect)
+        if conversion is None:
             raise UpstreamFailure(FailureKind.UNREADABLE, "a stream came where a whole answer was asked for")
-        collector = StreamCollector()
+        collector = conversion.collector()
         collector.feed(body)
         return collector.finish()
 
@@ -143,12 +175,13 @@ class StreamAnswer:
     def _converted(self, body: bytes) -> Sequence[Frame]:
         """A whole answer where a stream was asked for, as the frames of a stream."""
         self._ended = True
-        if self.dialect == CHAT:
-            return self._checked([*self._decoder.feed(whole_to_stream(body)), *self._decoder.finish()])
-        frame = self._endpoint.speech.parse_whole(body, events=self._events)
+        conversion = conversion_of(self.dialect)
+        if conversion is not None:
+            stream = conversion.to_stream(body)
+            return self._checked([*self._decoder.feed(stream), *self._decoder.finish()])
         if not self._events:
             raise UpstreamFailure(FailureKind.UNREADABLE, "a whole answer came where a stream was asked for")
-        return [frame]
+        return [self._endpoint.speech.parse_whole(body, events=True)]
 
     def _last(self) -> Sequence[Frame]:
         self._ended = True
