@@ -11,8 +11,7 @@ from typing import Any
 from arbstr.dialects import body, sse
 from arbstr.edge.context import BODIES_IN_FLIGHT
 from arbstr.edge.limits import Limits
-from arbstr.pipeline.attempts import COMPLETE_LIMIT, COOLDOWN_JITTER, MAX_COOLDOWN_JITTER
-from arbstr.pipeline.relay import AFTER_FINISH
+from arbstr.pipeline.attempts import AFTER_FINISH, COMPLETE_LIMIT, COOLDOWN_JITTER, MAX_COOLDOWN_JITTER
 from arbstr.policy import parking, planner, retry
 from arbstr.service import REFUSAL_LINES
 from arbstr.store.sqlite import QUEUE_LIMIT
