@@ -35,6 +35,7 @@ from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
 from arbstr.upstream.dial import default_tls
 from arbstr.upstream.pool import Limits, Pool
+from arbstr.upstream.redact import Redactor
 
 UNREADY_GRACE = 0.5
 """Seconds between being unready and closing the listener, so that a load balancer has a chance to see it."""
@@ -119,7 +120,7 @@ class Service:
         self.compiled = compiled
         self.mock = mock
         self.clock = SystemClock()
-        self.redact = registry.redactor(compiled.secrets)
+        self.redact = Redactor(compiled.secrets)
         level, form = cast(Level, compiled.log.level), cast(Format, compiled.log.format)
         self.logging = Logging(level=level, format=form, redact=self.redact)
         self.logging.bridge.install()

@@ -34,6 +34,7 @@ _TYPES: dict[Any, str] = {
     schema.Name: "name",
     schema.ModelName: "model name",
     schema.ApiKey: "string",
+    schema.Command: "string",
     units.Address: "`HOST:PORT`",
 }
 _PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", schema.ModelName: "model names"}

@@ -83,3 +83,34 @@ def test_a_credential_in_the_file_is_warned_of(tmp_path: Path) -> None:
 
     (warning,) = config.warnings
     assert warning == 'providers.alpha.headers.X-Cashu: stands in the file, better a variable: "${NAME}"'
+
+
+def test_a_token_command_takes_the_place_of_the_key(tmp_path: Path) -> None:
+    """As words, without a shell; where the key comes from is said."""
+    config = compiled(tmp_path, ALPHA + "token_command = \"print-token --for 'a b'\"\n")
+
+    (spec,) = config.providers
+    assert spec.token_command == ("print-token", "--for", "a b")
+    assert spec.key_source == "token_command"
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('token_command = "a \'b"', "token_command: has a quote or a backslash that is not closed"),
+        ('token_command = " "', "token_command: is empty"),
+        ("token_command = \"''\"\napi_key = 'sk-0123456789'", "is given beside api_key, expected one of the two"),
+        ('token_command = "a"\nheaders = { Authorization = "b" }', "is where the token of token_command goes"),
+    ],
+)
+def test_what_is_no_token_command_is_refused(tmp_path: Path, lines: str, message: str) -> None:
+    """Also beside another credential."""
+    assert message in "\n".join(problems(tmp_path, f"{ALPHA}{lines}\n"))
+
+
+def test_a_token_command_beside_a_key_by_convention_is_refused(tmp_path: Path) -> None:
+    """Naming the variable, for it is not in the file."""
+    (line,) = problems(tmp_path, ALPHA + 'token_command = "a"\n', environ={"ARBSTR_ALPHA_API_KEY": TOKEN})
+
+    assert line.endswith("token_command: is given beside the variable ARBSTR_ALPHA_API_KEY, expected one of the two")

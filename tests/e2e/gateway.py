@@ -276,14 +276,16 @@ base_fee = 1
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, server: str = "", provider: str = "", more: str = "") -> AsyncIterator[Gateway]:
+async def gateway(
+    folder: Path, *, server: str = "", provider: str = "", more: str = "", template: str = CONFIG
+) -> AsyncIterator[Gateway]:
     """A gateway with a configuration file of its own in ``folder``; the arguments are added to it."""
     async with AsyncExitStack() as stack:
         alpha, beta = FakeProvider(), FakeProvider()
         for fake in (alpha, beta):
             fake.server = await stack.enter_async_context(serve(fake.script))
         path = folder / "arbstr.toml"
-        path.write_text(CONFIG.format(alpha=alpha.url, beta=beta.url, server=server, provider=provider, more=more))
+        path.write_text(template.format(alpha=alpha.url, beta=beta.url, server=server, provider=provider, more=more))
         service = await stack.enter_async_context(Service(load(path, environ={})))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         yield Gateway(service, alpha, beta, http)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.e2e.gateway import gateway
+from tests.e2e.gateway import CONFIG, Gateway, gateway
 
 TOKEN = "cashuB-0123456789abcdef"
 
@@ -24,3 +27,43 @@ async def test_headers_go_with_every_request_and_are_masked(tmp_path: Path) -> N
             assert ask.header("x-cashu") == TOKEN
             assert ask.head.lower().count(b"user-agent: ") == 1
             assert ask.header("user-agent") == "mine/1"
+
+
+async def test_a_token_from_a_command(tmp_path: Path) -> None:
+    """One run for many requests, in the header of bearer tokens, masked where a provider quotes it."""
+    script = tmp_path / "token.py"
+    script.write_text(
+        f"import os\nopen({str(tmp_path / 'runs')!r}, 'a').write('x')\nprint('{{\"access_token\": \"{TOKEN}\"}}')\n"
+    )
+    async with keyless(tmp_path, f'kind = "azure"\ntoken_command = "{sys.executable} -I {script}"') as running:
+        running.alpha.next.append(lambda ask: ask.refuse("400 Bad Request", f"no: {ask.header('authorization')}"))
+
+        refused = await running.chat()
+        served = [await running.chat() for _ in range(3)]
+
+        assert refused.error["message"].endswith("no: Bearer cashuB***")
+        assert [reply.status for reply in served] == [200] * 3
+        assert {ask.header("authorization") for ask in running.alpha.asks} == {f"Bearer {TOKEN}"}
+        assert (tmp_path / "runs").read_text() == "x"
+        view = (await running.get("/v1/providers")).json()["data"][0]
+        assert (view["key_source"], view["api_key"]) == ("token_command", None)
+
+
+async def test_a_token_command_that_fails_is_the_keys_failure(tmp_path: Path) -> None:
+    """The provider is set aside, and the next one serves."""
+    async with keyless(tmp_path, f'token_command = "{tmp_path}/nothing"') as running:
+        reply = await running.chat()
+
+        assert reply.headers["x-arbstr-provider"] == "beta"
+        health = (await running.get("/v1/providers")).json()["data"][0]
+        assert health["circuit"]["set_aside"]["reason"] == "key"
+        assert "The token command cannot be started" in health["circuit"]["set_aside"]["error"]
+        assert running.alpha.asks == []
+
+
+@asynccontextmanager
+async def keyless(folder: Path, lines: str) -> AsyncIterator[Gateway]:
+    """A gateway whose ``alpha`` has no key of its own but these lines."""
+    template = CONFIG.replace('api_key = "sk-alpha-0123456789"\n', "", 1)
+    async with gateway(folder, provider=lines, template=template) as running:
+        yield running

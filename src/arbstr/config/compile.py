@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -55,6 +56,8 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     """Of kind azure."""
     region: str | None = None
     """Of kind bedrock."""
+    token_command: tuple[str, ...] = ()
+    """What prints its bearer token, as a program and its arguments; without any it is ``api_key``."""
     headers: tuple[tuple[str, Secret], ...] = ()
     """Names and values of what goes with every request, beside what its kind needs."""
     deployments: tuple[Deployment, ...] = ()
@@ -158,13 +161,16 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
 
 def _check_headers(name: schema.Name, provider: schema.Provider, key: Credential, problems: Problems) -> None:
     kind, seen = _kind(name, provider), set[str]()
-    signed = kind == "bedrock" and key.secret is None
+    fetched = provider.token_command is not None
+    signed = kind == "bedrock" and key.secret is None and not fetched
     for header in provider.headers:
         path, low = ("providers", name, "headers", header), header.lower()
         if low in seen:
             problems.add(path, "is given twice, in upper or lower case, expected each header once")
         elif signed and low in ("authorization", "x-amz-date", "x-amz-security-token"):
             problems.add(path, "is what requests to AWS are signed with, expected another header")
+        elif fetched and low == "authorization":
+            problems.add(path, "is where the token of token_command goes, expected one of the two")
         elif key.secret is not None and low == CREDENTIAL_HEADERS.get(kind, "authorization"):
             problems.add(path, "is where api_key goes, expected one of the two")
         seen.add(low)
@@ -251,6 +257,7 @@ def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Rou
         region=provider.region or (DEFAULT_REGION if _kind(name, provider) == "bedrock" else None),
         api_key=key.secret,
         key_source=key.source,
+        token_command=tuple(shlex.split(provider.token_command or "")),
         headers=tuple((str(header), value.secret) for header, value in provider.headers.items()),
         tier=provider.tier,
         timeouts=provider_timeouts(config, provider),

@@ -17,7 +17,7 @@ from arbstr.domain.secret import Secret
 class Credential(msgspec.Struct, frozen=True):
     secret: Secret | None
     source: str
-    """``none``, ``literal``, ``${NAME}`` or the name of the environment variable."""
+    """``none``, ``literal``, ``${NAME}``, the name of the environment variable, or ``token_command``."""
 
 
 def credentials(
@@ -34,7 +34,13 @@ def credentials(
         other = owners.setdefault(variable, name)
         if other != name:
             problems.add(("providers", name), f"shares the key variable {variable} with {other}, expected another name")
-        found[name] = _own(provider) or _by_convention(name, variable, environ, problems)
+        key = _own(provider) or _by_convention(name, variable, environ, problems)
+        if provider.token_command is not None:
+            if key.secret is not None:
+                place = "api_key" if provider.api_key else f"the variable {variable}"
+                problems.add(("providers", name, "token_command"), f"is given beside {place}, expected one of the two")
+            key = Credential(secret=None, source="token_command")
+        found[name] = key
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+import shlex
 import typing
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -104,6 +105,18 @@ def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
     return schema.ApiKey(secret=Secret(str(value)), source=source)
 
 
+def command(value: Any, key: schema.Key) -> str:
+    """A command as it is typed, with quotes for what has spaces."""
+    line = text(value, key)
+    try:
+        shlex.split(line)
+    except ValueError:
+        raise ValueError("has a quote or a backslash that is not closed, expected a command as it is typed") from None
+    if not shlex.split(line) or "\0" in line:
+        raise ValueError("is no command, expected one as it is typed")
+    return line
+
+
 def header_name(value: Any, key: schema.Key) -> str:
     """A name as HTTP has them, but for those that say where a message goes, where it ends and what is in it."""
     if not isinstance(value, str):
@@ -190,6 +203,7 @@ LEAVES: dict[Any, Leaf] = {
     schema.Name: name,
     schema.ModelName: model_name,
     schema.ApiKey: api_key,
+    schema.Command: command,
     schema.HeaderName: header_name,
     schema.HeaderValue: header_value,
     units.Address: lambda value, key: units.address(value),

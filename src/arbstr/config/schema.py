@@ -25,6 +25,7 @@ Api = Literal["chat", "responses"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
 ModelName = NewType("ModelName", str)
+Command = NewType("Command", str)
 HeaderName = NewType("HeaderName", str)
 Name = NewType("Name", str)
 
@@ -135,6 +136,14 @@ class Provider(msgspec.Struct, frozen=True):
         Key(
             "Its credential. If absent, the variable `ARBSTR_NAME_API_KEY`, where `NAME` is the provider's name in "
             "upper case with `_` for all but letters and digits; if that is unset too, it is called without a key."
+        ),
+    ] = None
+    token_command: Annotated[
+        Command | None,
+        Key(
+            "Instead of `api_key`: a command that prints a bearer token, or JSON with `access_token` (`accessToken`, "
+            "`token`) and its lifetime in `expires_on` or `expires_in`. It runs without a shell, for at most 20 "
+            "seconds; a token that does not say how long it lasts is used for five minutes."
         ),
     ] = None
     headers: Annotated[

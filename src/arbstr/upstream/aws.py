@@ -21,14 +21,17 @@ class AwsSigner:
         self._region = region
         self._credentials = credentials
 
-    async def sign(self, path: str, body: bytes) -> Sequence[str]:
+    def refused(self) -> None:
+        """The chain refreshes itself; what it gives is what there is."""
+
+    async def sign(self, path: str, body: bytes, *, method: str = "POST") -> Sequence[str]:
         found = await self._credentials.get()
         headers = sign(
             found,
-            method="POST",
+            method=method,
             host=self._host,
             path=path,
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json"} if method == "POST" else {},
             body=body,
             region=self._region,
             service=SERVICE,

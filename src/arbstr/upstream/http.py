@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -27,9 +28,13 @@ Redact = Callable[[str], str]
 class Signer(Protocol):
     """A credential that depends on the request."""
 
-    async def sign(self, path: str, body: bytes) -> Sequence[str]:
-        """Header lines (``name: value``) for a POST of ``body`` to ``path``. Raises UpstreamFailure (KEY_REFUSED) where
-        there is no credential to be had."""
+    async def sign(self, path: str, body: bytes, *, method: str = "POST") -> Sequence[str]:
+        """Header lines (``name: value``) for ``body`` to ``path``. Raises UpstreamFailure (KEY_REFUSED) where there is
+        no credential to be had. Cancelling it is safe."""
+        ...
+
+    def refused(self) -> None:
+        """The provider did not accept the credential."""
         ...
 
 
@@ -122,7 +127,7 @@ class HttpAttempt:
             head = provider.head(endpoint, deployment.model, request.stream)
         if provider.signer is not None:
             path = provider.prefix + endpoint.path(deployment.model, request.stream)
-            head += "".join(f"{line}\r\n" for line in await provider.signer.sign(path, body)).encode("latin-1")
+            head += await self._signature(provider.signer, path, body)
         response = await self._exchanged(head, body, endpoint)
         answer = StreamAnswer if request.stream else WholeAnswer
         return answer(
@@ -132,6 +137,15 @@ class HttpAttempt:
             dropped=dropped,
             redact=provider.redact,
         )
+
+    async def _signature(self, signer: Signer, path: str, body: bytes) -> bytes:
+        """The lines of a credential that is made, or fetched, for the request; no later than its answer is due."""
+        try:
+            async with asyncio.timeout(max(0.0, self._until - self._provider.pool.clock())):
+                lines = await signer.sign(path, body)
+        except TimeoutError:
+            raise UpstreamFailure(FailureKind.TIMEOUT, "there was no credential in time") from None
+        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
     def _translated(self, stream_options: bool) -> tuple[Endpoint, bytes, tuple[str, ...]]:
         """The request in the provider's own dialect, and what of it cannot be said there."""
@@ -171,6 +185,8 @@ class HttpAttempt:
         except TransportError:
             body = b""
         failure = endpoint.speech.failure(response.status, _text(response.headers), body, now_epoch=time.time())
+        if failure.kind is FailureKind.KEY_REFUSED and self._provider.signer is not None:
+            self._provider.signer.refused()
         return redacted(failure, self._provider.redact)
 
     def _refused_stream_options(self, failure: UpstreamFailure) -> bool:

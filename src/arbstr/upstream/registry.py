@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from arbstr.config.compile import ProviderSpec
 from arbstr.domain.secret import Secret
 from arbstr.ports import Clock, Provider
-from arbstr.upstream.http import HttpProvider, Redact, Signer
+from arbstr.upstream.command import TokenCommand
+from arbstr.upstream.http import HttpProvider, Signer
 from arbstr.upstream.mock import MockProvider
 from arbstr.upstream.offers import Endpoint, Offer
 from arbstr.upstream.pool import Pool
-
-SHORTEST = 8
-"""Characters of a secret, or of the beginning of one, that are masked."""
+from arbstr.upstream.redact import Redactor
+from arbstr.upstream.tokens import TokenSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Means:
     """What every provider is made with."""
 
     pool: Pool
-    redact: Redact
+    redact: Redactor
     clock: Clock
 
 
@@ -112,7 +113,7 @@ def _bedrock(spec: ProviderSpec, means: Means) -> Provider:
 
     endpoint = Endpoint("bedrock", bedrock.path, bedrock.BedrockDialect(), accept="*/*")
     signer = None
-    if spec.api_key is None:
+    if spec.api_key is None and not spec.token_command:
         signer = AwsSigner(
             base_url=spec.base_url, region=spec.region or "us-east-1", credentials=CredentialChain(means.clock)
         )
@@ -126,6 +127,8 @@ def _mock(spec: ProviderSpec, means: Means) -> Provider:
 def _http(
     spec: ProviderSpec, means: Means, offer: Offer, credentials: Sequence[str], signer: Signer | None = None
 ) -> HttpProvider:
+    if spec.token_command:
+        signer = _by_command(spec, means)
     return HttpProvider(
         means.pool,
         base_url=spec.base_url,
@@ -134,6 +137,11 @@ def _http(
         signer=signer,
         redact=means.redact,
     )
+
+
+def _by_command(spec: ProviderSpec, means: Means) -> Signer:
+    command = TokenCommand(spec.token_command, means.clock)
+    return TokenSigner(command.fetch, clock=means.clock, learn=partial(means.redact.learn, spec.name))
 
 
 def _bearer(key: Secret | None) -> Sequence[str]:
@@ -158,27 +166,3 @@ KINDS: dict[str, Factory] = {
 def build(specs: Sequence[ProviderSpec], means: Means) -> dict[str, Provider]:
     """Every configured provider by name. Calls nobody."""
     return {spec.name: KINDS[spec.kind](spec, means) for spec in specs}
-
-
-def redactor(secrets: Sequence[Secret]) -> Redact:
-    """A function that masks these secrets wherever they stand in a text, and where one is cut off by the ``…`` at its
-    end; one too short to be a secret is left."""
-    known = [(secret.reveal(), secret.masked) for secret in secrets if len(secret.reveal()) >= SHORTEST]
-
-    def redact(text: str) -> str:
-        for value, masked in known:
-            if value in text:
-                text = text.replace(value, masked)
-        return _without_beginnings(text, known) if text.endswith("…") else text
-
-    return redact
-
-
-def _without_beginnings(text: str, known: Sequence[tuple[str, str]]) -> str:
-    """``text``, which was cut, with a secret masked of which only the beginning is left."""
-    kept = text[:-1]
-    for value, masked in known:
-        for length in range(len(value) - 1, SHORTEST - 1, -1):
-            if kept.endswith(value[:length]):
-                return f"{kept[:-length]}{masked}…"
-    return text
