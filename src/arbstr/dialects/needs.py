@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from arbstr.domain.request import ChatRequest, Needs
 
-_NOTHING = (b"null", b"[]", b"{}")
-_PLAIN = (b'{"type":"text"}', b'{"format":{"type":"text"}}')
+_OFF = ("none", "disabled", "text")
+"""What says, as a word or as a ``type``, that a thing is not wanted."""
+
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 def needs_of(request: ChatRequest) -> Needs:
     """Looked for by the names of fields, in all callers' dialects: they do not contradict each other."""
     fields = request.fields
     return Needs(
-        tools=any(_given(fields, name) for name in ("tools", "functions")),
+        tools=any(_wanted(_value(fields, name)) for name in ("tools", "functions")),
         vision=any(_has_image(fields[name]) for name in ("messages", "input") if name in fields),
-        json=any(_given(fields, name) for name in ("response_format", "text", "output_config", "output_format")),
-        reasoning=any(_given(fields, name) for name in ("reasoning_effort", "reasoning", "thinking")),
+        json=any(_wanted(_value(fields, name)) for name in ("response_format", "output_format"))
+        or any(_wanted(_inner(fields, name, "format")) for name in ("text", "output_config")),
+        reasoning=any(_wanted(_value(fields, name)) for name in ("reasoning_effort", "thinking"))
+        or _wanted(_inner(fields, "reasoning", "effort")),
     )
 
 
-def _given(fields: dict[str, msgspec.Raw], name: str) -> bool:
+def _value(fields: dict[str, msgspec.Raw], name: str) -> Any:
+    return _decode(fields[name]) if name in fields else None
+
+
+def _inner(fields: dict[str, msgspec.Raw], name: str, key: str) -> Any:
+    """What an object among the fields has under ``key``; its other keys ask for nothing that a model must be able to
+    do."""
+    value = _value(fields, name)
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _wanted(value: Any) -> bool:
     """Whether a field asks for something: not null, not empty, not plain text, not switched off."""
-    if name not in fields:
-        return False
-    value = _encode(_decode(fields[name]))
-    return value not in _NOTHING and value not in _PLAIN and b'"type":"disabled"' not in value and value != b'"none"'
+    if isinstance(value, dict):
+        return bool(value) and value.get("type") not in _OFF
+    return bool(value) and value not in _OFF
 
 
 def _has_image(messages: msgspec.Raw) -> bool:
