@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
-from arbstr.domain.errors import FailureKind, UpstreamFailure
+from arbstr.dialects.anthropic import AnthropicCaller
+from arbstr.dialects.translate import StreamWriter
+from arbstr.domain.errors import FailureKind, GatewayError, UpstreamFailure
+from arbstr.domain.events import Frame
 from arbstr.domain.record import CostSource, StreamStatus
-from arbstr.domain.request import Wishes
+from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Commit, Route, Strategy
-from arbstr.testing import Step
+from arbstr.testing import ScriptedCaller, Step
 from tests.pipeline.rig import (
     CHEAP,
     DEAR,
@@ -463,3 +467,39 @@ async def test_a_held_stream_waits_for_its_end_mark_only_a_moment() -> None:
 
     assert DONE in caller.received
     assert rig.clock.now <= 1000.5
+
+
+async def test_a_stream_that_cannot_be_translated_any_further_breaks_where_it_stands() -> None:
+    """What was translated before it reaches the caller, in order; then the end of a broken stream in its dialect."""
+
+    class Stuck:
+        def __init__(self, writer: StreamWriter) -> None:
+            self.writer = writer
+            self.frames = 0
+
+        def write(self, frame: Frame) -> bytes:
+            self.frames += 1
+            if self.frames == 3:
+                raise UpstreamFailure(FailureKind.UNREADABLE, "out of order")
+            return self.writer.write(frame)
+
+        def error(self, error: GatewayError) -> bytes:
+            return self.writer.error(error)
+
+    class Dialect(AnthropicCaller):
+        def stream(self, request: ChatRequest, *, request_id: str, model: str, created: int) -> Any:
+            made = super().stream(request, request_id=request_id, model=model, created=created)
+            return Stuck(made)
+
+    rig = Rig()
+    rig.script(CHEAP, [ROLE + text("Hel") + text("lo") + STOP + DONE])
+    asked = {"model": "gpt-4o", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    caller = ScriptedCaller(json.dumps(asked).encode(), dialect="anthropic")
+    caller.dialect = Dialect()
+
+    await rig.pipeline.handle(caller)
+
+    assert caller.received.startswith(b"event: message_start")
+    assert caller.received.index(b"Hel") < caller.received.index(b"event: error")
+    assert b"message_stop" not in caller.received
+    assert rig.row.stream_status is StreamStatus.TRUNCATED

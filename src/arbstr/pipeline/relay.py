@@ -40,13 +40,19 @@ async def _whole(answer: Answer, caller: Caller, exchange: Exchange, clock: Cloc
     frame = answer.held[-1]
     exchange.usage = frame.usage
     exchange.content_bytes = frame.content_bytes
+    try:
+        body = _body(answer, caller, exchange, frame)
+    except UpstreamFailure as failure:
+        answer.circuit.last_failure = failure
+        answer.permit.fail(clock.monotonic())
+        raise answer_to(failure, provider=answer.deployment.provider) from failure
     answer.permit.succeed()
     headers = route_headers(exchange)
     price = cost(exchange, used(exchange))
     if price is not None:
         headers.append((b"x-arbstr-cost-sats", sats_text(price).encode()))
     headers.append((b"x-arbstr-latency-ms", str(_elapsed_ms(exchange, clock)).encode()))
-    await caller.answer(200, headers, _body(answer, caller, exchange, frame))
+    await caller.answer(200, headers, body)
     exchange.completed_at = clock.monotonic()
 
 

@@ -91,9 +91,7 @@ class Transcript:
         if frame.done:
             self.done = True
         if self._writer is not None:
-            if frame.usage is not None:
-                exchange.usage = merge_usage(exchange.usage, frame.usage)
-            return self._writer.write(frame)
+            return self._translated(frame, self._writer)
         if frame.usage_only and not self._wants_usage:
             exchange.usage = merge_usage(exchange.usage, frame.usage)
             return b""
@@ -102,3 +100,14 @@ class Transcript:
             if self._wants_usage:
                 return self._dialect.with_cost(frame, sats(cost_of(usage, self._deployment)))
         return frame.raw
+
+    def _translated(self, frame: Frame, writer: StreamWriter) -> bytes:
+        """A frame in the caller's dialect. What a provider said in a wrong order breaks the stream where it stands."""
+        exchange = self._exchange
+        if frame.usage is not None:
+            exchange.usage = merge_usage(exchange.usage, frame.usage)
+        try:
+            return writer.write(frame)
+        except UpstreamFailure as failure:
+            self.failure = failure
+            return b""
