@@ -34,6 +34,7 @@ from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
 from arbstr.upstream.dial import default_tls
+from arbstr.upstream.discover import Discovery, Found
 from arbstr.upstream.pool import Limits, Pool
 from arbstr.upstream.redact import Redactor
 
@@ -228,7 +229,24 @@ class Service:
             App(context), host=compiled.host, port=compiled.port, on_refusal=Refusals(self.log, self.clock, metrics)
         )
         await server.start()
+        self._discover(pipeline)
         return server
+
+    def _discover(self, pipeline: Pipeline) -> None:
+        """Ask providers for their models from now on, where that is wanted."""
+        compile_with = self.compiled.discovered
+        listings = registry.listings(self.compiled.providers, self.providers)
+        if not listings or compile_with is None:
+            return
+
+        async def adopt(found: Found) -> None:
+            snapshot = await asyncio.to_thread(compile_with, found)
+            self.state.adopt(snapshot)
+            pipeline.snapshot = snapshot
+
+        discovery = Discovery(listings, clock=self.clock, log=self.log, adopt=adopt)
+        task = asyncio.create_task(discovery.run())
+        self._stack.push_async_callback(_cancelled, task)
 
     def _on_log_problem(self, event: str, fields: dict[str, Any]) -> None:
         fields = dict(fields)
@@ -272,6 +290,12 @@ class Service:
     async def _unless_hurried(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _keep_standard_files() -> None:

@@ -22,7 +22,6 @@ models = { m = { rates = {}, tier = "local", max_parallel = 1 } }
 input_rate = 1
 output_rate = 1
 rates = { currency = "usd", per = 1_000_000, input = 2.5, output = 10 }
-auto_discover = true
 proxy = "http://127.0.0.1:3128"
 max_parallel = 10
 [models.x]
@@ -103,7 +102,6 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
     [providers.alpha]
     base_url = "https://alpha.example/v1"
     api = "chat"
-    auto_discover = false
     [models.x]
     primary = { provider = "alpha", weight = 1 }
     [models.y]

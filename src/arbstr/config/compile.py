@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 
 from arbstr.config import schema
 from arbstr.config.credentials import Credential, credentials
-from arbstr.config.leaves import KINDS, MOCK
+from arbstr.config.leaves import KINDS, MOCK, is_model_name
 from arbstr.config.problems import Problems
 from arbstr.config.routes import Routes, build_routes, provider_timeouts
 from arbstr.config.warnings import warnings
@@ -56,6 +56,8 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     """Of kind azure."""
     region: str | None = None
     """Of kind bedrock."""
+    auto_discover: bool = False
+    """It is to be asked for its models."""
     token_command: tuple[str, ...] = ()
     """What prints its bearer token, as a program and its arguments; without any it is ``api_key``."""
     headers: tuple[tuple[str, Secret], ...] = ()
@@ -91,6 +93,8 @@ class Compiled(msgspec.Struct, frozen=True):
     admin_key: Secret | None = None
     source: Path | None = None
     """The file it was read from; None for the built-in mock configuration."""
+    discovered: Callable[[Mapping[str, Iterable[str]]], Snapshot] | None = None
+    """The snapshot with models that providers were found to have, by the provider's name."""
     warnings: tuple[str, ...] = ()
     """What is allowed and probably not meant, one line each: ``path.to.key: what, and what to do``."""
 
@@ -116,6 +120,9 @@ def compile_config(
     ``folder`` is what relative paths are relative to. ``source`` is the file; without one, and only then, providers
     may be of kind mock.
     """
+    config = msgspec.structs.replace(
+        config, providers={name: _whole(name, each) for name, each in config.providers.items()}
+    )
     keys = credentials(config.providers, environ, problems)
     routes = build_routes(config, problems)
     specs = []
@@ -128,6 +135,12 @@ def compile_config(
     rules = _rules(config.policies, problems)
     problems.raise_if_any()
     server = config.server
+
+    def discovered(found: Mapping[str, Iterable[str]]) -> Snapshot:
+        more = msgspec.structs.replace(config, providers=_with_models(config.providers, found))
+        again = compile_config(more, Problems(problems.file), environ=environ, folder=folder, source=source)
+        return again.snapshot
+
     return Compiled(
         snapshot=_snapshot(config, routes, rules, tuple(specs)),
         host=server.listen.host,
@@ -139,6 +152,7 @@ def compile_config(
         allow_unauthenticated=server.allow_unauthenticated,
         admin_key=server.admin_key.secret if server.admin_key else None,
         source=source,
+        discovered=discovered,
         warnings=tuple(warnings(config, {name: key.source for name, key in keys.items()}, routes)),
     )
 
@@ -155,6 +169,12 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
     for key, owner in (("api_version", "azure"), ("region", "bedrock")):
         if getattr(provider, key) is not None and kind != owner:
             problems.add((*path, key), f"is for providers of kind {owner}, expected no such key")
+    for rate in ("input_rate", "output_rate") if provider.auto_discover else ():
+        if getattr(provider, rate) is None and not problems.within((*path, rate)):
+            problems.add(
+                (*path, rate),
+                f"is missing, expected what its models cost, as it has auto_discover ({rate} = 0 if free)",
+            )
     if provider.api != "chat" and kind != "openai":
         problems.add((*path, "api"), "is for providers of kind openai, expected no such key")
 
@@ -182,6 +202,43 @@ CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x
 
 def _kind(name: schema.Name, provider: schema.Provider) -> str:
     return provider.kind or (name if name in KINDS else "openai")
+
+
+def _whole(name: schema.Name, provider: schema.Provider) -> schema.Provider:
+    """A provider with what is usual for its kind in the place of what was left out."""
+    kind = _kind(name, provider)
+    local, free = kind == "ollama", schema.Sats(Decimal(0))
+    return msgspec.structs.replace(
+        provider,
+        kind=schema.Kind(kind),
+        tier=provider.tier or (Tier.LOCAL if local else Tier.STANDARD),
+        input_rate=free if local and provider.input_rate is None else provider.input_rate,
+        output_rate=free if local and provider.output_rate is None else provider.output_rate,
+    )
+
+
+MOST_FOUND = 10_000
+"""Models of one provider; more are not looked at."""
+
+
+def _with_models(
+    providers: Mapping[schema.Name, schema.Provider], found: Mapping[str, Iterable[str]]
+) -> dict[schema.Name, schema.Provider]:
+    """Providers with the models that they were found to have, too. One that is listed under another name keeps the
+    settings that it has there."""
+    return {
+        name: msgspec.structs.replace(provider, models=_models(provider, tuple(found[name])[:MOST_FOUND]))
+        if name in found
+        else provider
+        for name, provider in providers.items()
+    }
+
+
+def _models(provider: schema.Provider, found: Iterable[str]) -> dict[schema.ModelName, schema.Model]:
+    known = {entry.upstream_model: entry for entry in provider.models.values() if entry.upstream_model}
+    names = [schema.ModelName(name) for name in found if is_model_name(name)]
+    more = {name: known.get(name, schema.Model()) for name in names if name not in provider.models}
+    return {**provider.models, **more}
 
 
 DEFAULT_URLS = {
@@ -259,7 +316,8 @@ def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Rou
         key_source=key.source,
         token_command=tuple(shlex.split(provider.token_command or "")),
         headers=tuple((str(header), value.secret) for header, value in provider.headers.items()),
-        tier=provider.tier,
+        tier=provider.tier or Tier.STANDARD,
+        auto_discover=provider.auto_discover,
         timeouts=provider_timeouts(config, provider),
         deployments=routes.deployments[name],
     )

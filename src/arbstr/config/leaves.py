@@ -85,12 +85,16 @@ def name(value: Any, key: schema.Key) -> str:
 def model_name(value: Any, key: schema.Key) -> str:
     if not isinstance(value, str):
         raise ValueError(misfit(value, "the name of a model"))
-    if not value or value != value.strip() or not value.isprintable() or len(value) > _LONGEST_MODEL:
+    if not is_model_name(value):
         raise ValueError(
             f"{shown(value)} is not the name of a model, "
             f"expected 1 to {_LONGEST_MODEL} printable characters without spaces around them"
         )
     return str(value)
+
+
+def is_model_name(value: str) -> bool:
+    return bool(value) and value == value.strip() and value.isprintable() and len(value) <= _LONGEST_MODEL
 
 
 def api_key(value: Any, key: schema.Key) -> schema.ApiKey:

@@ -24,7 +24,6 @@ Tree = dict[str, Any]
 
 PROVIDER: Tree = {
     "rates": NEVER,
-    "auto_discover": False,
     "proxy": "",
     "max_parallel": NEVER,
 }

@@ -10,7 +10,7 @@ from arbstr.config import schema
 from arbstr.config.problems import Path, Problems, nearest
 from arbstr.config.units import shown
 from arbstr.domain.money import Rates
-from arbstr.domain.routing import Capabilities, Deployment, Route, Strategy, Timeouts
+from arbstr.domain.routing import Capabilities, Deployment, Route, Strategy, Tier, Timeouts
 
 DEFAULT = "default"
 """The route that takes the models that nobody lists."""
@@ -76,6 +76,8 @@ class _Builder:
         deployments = self._endpoints(model, route, path)
         if not route.primary and not route.endpoints:
             deployments = self._sellers(model)
+        if not deployments and any(provider.auto_discover for provider in self._config.providers.values()):
+            return None  # until somebody is found to have it
         if not deployments and not self._problems.within(path):
             self._problems.add(path, "has no endpoint and no provider lists it, expected primary or endpoints")
         by_default = Strategy.PRIORITY if route.primary else self._config.policies.default_strategy
@@ -129,7 +131,7 @@ class _Builder:
             provider=name,
             model=entry.upstream_model or listed,
             rates=self._rates(name, listed, entry),
-            tier=provider.tier,
+            tier=provider.tier or Tier.STANDARD,
             timeouts=_overridden(provider_timeouts(self._config, provider), entry.timeout),
             context_window=entry.context_window,
             capabilities=Capabilities(

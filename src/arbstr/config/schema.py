@@ -157,12 +157,27 @@ class Provider(msgspec.Struct, frozen=True):
         dict[ModelName, Model],
         Key("What it sells: a list of names, or a table for each model. Routes may name others too."),
     ] = {}
-    tier: Annotated[Tier, Key("What quality it stands for.")] = Tier.STANDARD
+    auto_discover: Annotated[
+        bool,
+        Key(
+            "Ask it for its models, at the start and every five minutes, and sell them too, at its own rates, which "
+            "are then required. Those in `models` keep their settings."
+        ),
+    ] = False
+    tier: Annotated[Tier | None, Key("What quality it stands for. Default: `standard`; of kind ollama `local`.")] = None
     input_rate: Annotated[
-        Sats | None, Key("Satoshis per 1,000 input tokens. Required here or for each of its models; 0 if it is free.")
+        Sats | None,
+        Key(
+            "Satoshis per 1,000 input tokens. Required here or for each of its models; 0 if it is free. "
+            "Of kind ollama it is 0 by default."
+        ),
     ] = None
     output_rate: Annotated[
-        Sats | None, Key("Satoshis per 1,000 output tokens. Required here or for each of its models; 0 if it is free.")
+        Sats | None,
+        Key(
+            "Satoshis per 1,000 output tokens. Required here or for each of its models; 0 if it is free. "
+            "Of kind ollama it is 0 by default."
+        ),
     ] = None
     base_fee: Annotated[Sats, Key("Satoshis per request.")] = Sats(Decimal(0))
     timeout: Annotated[Timeout, Key("Overrides `resilience.timeout` for this provider.")] = Timeout()

@@ -22,6 +22,7 @@ _TELLING = ("auth", "key", "token", "cashu", "secret", "cookie")
 
 def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Routes) -> Iterator[str]:
     """One line each: ``path.to.key: what is odd, and what to do about it``."""
+    discovering = any(provider.auto_discover for provider in config.providers.values())
     if not config.providers:
         yield "providers: there is none, so every request is answered 404"
     for name, provider in config.providers.items():
@@ -29,7 +30,7 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
             yield f"{dotted(('providers', name, *key))}: {message}"
     for index, rule in enumerate(config.policies.rules):
         for model in sorted(rule.allowed_models or ()):
-            if model not in routes.by_model and routes.default is None:
+            if model not in routes.by_model and routes.default is None and not discovering:
                 yield f'policies.rules[{index}].allowed_models: nobody sells "{model}"'
     for index, status in enumerate(config.resilience.retry.retryable_errors):
         if status < 500 and status not in _MAY_PASS:
@@ -46,19 +47,19 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
 def _of_provider(
     name: str, provider: schema.Provider, key_source: str, used: bool
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    if not used:
+    if not used and not provider.auto_discover:
         yield (), "no model is listed and no route names it, so it is never called"
     for header, value in provider.headers.items():
         if value.source == "literal" and any(word in header.lower() for word in _TELLING):
             yield ("headers", header), 'stands in the file, better a variable: "${NAME}"'
     if provider.base_url is None:
         return
-    if key_source == "none" and not provider.headers:
+    if key_source == "none" and not provider.headers and provider.kind not in ("ollama", "bedrock"):
         yield ("api_key",), f"none is set ({key_variable(name)} is not either), so it is called without a key"
     if key_source == "literal":
         yield ("api_key",), f'stands in the file, better a variable: "${{{key_variable(name)}}}", or no line at all'
     parts = urlsplit(provider.base_url)
-    if not parts.path:
+    if not parts.path and provider.kind == "openai":
         yield ("base_url",), "has no path; most OpenAI-compatible APIs are found under /v1"
     secret = key_source != "none" or provider.headers
     if parts.scheme == "http" and secret and not Address(parts.hostname or "", 80).loopback:

@@ -21,6 +21,10 @@ class AwsSigner:
         self._region = region
         self._credentials = credentials
 
+    def at(self, base_url: str) -> AwsSigner:
+        """The same for another host."""
+        return AwsSigner(base_url=base_url, region=self._region, credentials=self._credentials)
+
     def refused(self) -> None:
         """The chain refreshes itself; what it gives is what there is."""
 

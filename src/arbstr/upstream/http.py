@@ -10,6 +10,7 @@ from typing import Protocol
 
 from arbstr import __version__
 from arbstr.dialects.callers import caller_dialect
+from arbstr.dialects.translate import ProviderDialect
 from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
@@ -63,6 +64,16 @@ class HttpProvider:
         """Deployments that refused ``stream_options``: they are asked without it from then on."""
         self._credentials = tuple(credentials)
         self._heads: dict[tuple[str, str, bool], bytes] = {}
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """Header lines."""
+        return self._credentials
+
+    @property
+    def speech(self) -> ProviderDialect:
+        """The dialect in which it tells what is wrong, whoever asks."""
+        return (self.offer.translated or next(iter(self.offer.natives.values()))).speech
 
     def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> HttpAttempt:
         return HttpAttempt(self, request, deployment, until)

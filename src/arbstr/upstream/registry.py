@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -10,7 +10,10 @@ from urllib.parse import quote
 from arbstr.config.compile import ProviderSpec
 from arbstr.domain.secret import Secret
 from arbstr.ports import Clock, Provider
+from arbstr.upstream.aws import AwsSigner
 from arbstr.upstream.command import TokenCommand
+from arbstr.upstream.credentials_aws import CredentialChain
+from arbstr.upstream.discover import Listing
 from arbstr.upstream.http import HttpProvider, Signer
 from arbstr.upstream.mock import MockProvider
 from arbstr.upstream.offers import Endpoint, Offer
@@ -108,8 +111,6 @@ def _ollama(spec: ProviderSpec, means: Means) -> Provider:
 
 def _bedrock(spec: ProviderSpec, means: Means) -> Provider:
     from arbstr.dialects import bedrock
-    from arbstr.upstream.aws import AwsSigner
-    from arbstr.upstream.credentials_aws import CredentialChain
 
     endpoint = Endpoint("bedrock", bedrock.path, bedrock.BedrockDialect(), accept="*/*")
     signer = None
@@ -166,3 +167,49 @@ KINDS: dict[str, Factory] = {
 def build(specs: Sequence[ProviderSpec], means: Means) -> dict[str, Provider]:
     """Every configured provider by name. Calls nobody."""
     return {spec.name: KINDS[spec.kind](spec, means) for spec in specs}
+
+
+def listings(specs: Sequence[ProviderSpec], providers: Mapping[str, Provider]) -> list[Listing]:
+    """The calls that list the models of those who are to be asked for theirs. Calls nobody."""
+    return [
+        listing
+        for spec in specs
+        if spec.auto_discover and isinstance(provider := providers[spec.name], HttpProvider)
+        for listing in _listings(spec, provider)
+    ]
+
+
+def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
+    from arbstr.dialects import bedrock, gemini
+    from arbstr.dialects import listings as formats
+
+    connect, name = spec.timeouts.connect, spec.name
+    if spec.kind == "bedrock":
+        base_url = spec.base_url.replace("bedrock-runtime", "bedrock", 1)
+        signer = provider.signer.at(base_url) if isinstance(provider.signer, AwsSigner) else None
+        return [
+            Listing(
+                name,
+                provider,
+                path=path,
+                read=bedrock.read_models,
+                base_url=base_url,
+                signer=signer,
+                connect_timeout=connect,
+            )
+            for path in bedrock.MODELS_PATHS
+        ]
+    if spec.kind == "anthropic":
+        headers = (f"anthropic-version: {ANTHROPIC_VERSION}",)
+        path, read = "/v1/models?limit=1000", formats.openai_models
+        return [Listing(name, provider, path=path, read=read, headers=headers, connect_timeout=connect)]
+    azure = "/openai/v1/models"
+    if spec.api_version is not None:
+        azure = f"/openai/models?api-version={quote(spec.api_version, safe='')}"
+    path, read = {
+        "openai": ("/models", formats.openai_models),
+        "azure": (azure, formats.openai_models),
+        "gemini": (gemini.MODELS_PATH, gemini.read_models),
+        "ollama": ("/api/tags", formats.ollama_models),
+    }[spec.kind]
+    return [Listing(name, provider, path=path, read=read, connect_timeout=connect)]
