@@ -12,6 +12,7 @@ from openai.types.responses import Response
 from pydantic import BaseModel
 
 from arbstr.dialects.responses import ResponsesCaller
+from arbstr.dialects.responses_answer import LONGEST
 from arbstr.dialects.translate import CallerDialect, StreamWriter
 from arbstr.domain.answer import (
     Begin,
@@ -321,3 +322,18 @@ def test_streams_and_whole_responses_say_the_same(events: list[Event]) -> None:
     assert response.output_text == "".join(event.text for event in events if isinstance(event, TextDelta))
     with client(stream) as sdk, sdk.responses.stream(model="gpt-4.1", input="hello") as collected:
         assert collected.get_final_response().output_text == response.output_text
+
+
+def test_an_endless_answer_is_not_kept_without_end() -> None:
+    """What the end repeats is kept until then, but no more of it than a model writes; the end says what broke."""
+    stream = writer()
+    piece = Frame(b"", content=True, content_bytes=LONGEST // 2, events=(TextDelta("x"),))
+    said = stream.write(piece) + stream.write(piece)
+
+    with pytest.raises(UpstreamFailure, match="longer than 8388608 bytes") as broke:
+        stream.write(piece)
+
+    assert broke.value.kind is FailureKind.UNREADABLE
+    events = parsed(said + stream.error(UpstreamError("too long")))
+    assert [event["type"] for event in events][-2:] == ["error", "response.failed"]
+    assert events[-1]["response"]["output"][0]["content"][0]["text"] == "xx"

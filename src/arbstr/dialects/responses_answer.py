@@ -59,6 +59,10 @@ _INCOMPLETE = {
 _DECLINED = "The model declined to answer."
 """A refusal in which the model itself said nothing."""
 
+LONGEST = 8 * 1024 * 1024
+"""Bytes of text in one answer. A stream of this dialect repeats all of it several times at its end, and keeps it
+until then; no model writes as much."""
+
 
 class ResponseStream:
     """A response, told as a stream of typed events; see :class:`~arbstr.dialects.translate.StreamWriter`.
@@ -86,6 +90,8 @@ class ResponseStream:
 
     def write(self, frame: Frame) -> bytes:
         self._content_bytes += frame.content_bytes
+        if self._content_bytes > LONGEST:
+            raise UpstreamFailure(FailureKind.UNREADABLE, f"The provider's answer is longer than {LONGEST} bytes.")
         if frame.usage is not None:
             self._usage = merge_usage(self._usage, frame.usage)
         events = frame.events
