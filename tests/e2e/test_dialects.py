@@ -384,3 +384,27 @@ async def test_aws_requests_are_signed_without_a_bearer_key(tmp_path: Path, monk
         assert header is not None
         assert header.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
         assert "/eu-central-1/bedrock/aws4_request" in header
+
+
+async def test_more_choices_than_a_provider_gives_are_asked_of_another(tmp_path: Path) -> None:
+    """One answer for two that were asked for would be silently wrong."""
+    async with running_kind(tmp_path, "anthropic") as running:
+        running.alpha.usual = claude
+
+        reply = await running.chat(n=2)
+
+        assert (reply.status, reply.headers["x-arbstr-provider"]) == (200, "beta")
+        assert running.alpha.asks == []
+
+
+async def test_anthropic_is_told_the_limit_that_the_operator_knows(tmp_path: Path) -> None:
+    """It must be told one, and a caller of chat need not have said any."""
+    more = '[providers.gamma]\nkind = "anthropic"\nbase_url = "{url}"\ninput_rate = 1\noutput_rate = 1\n'
+    more += '[providers.gamma.models."small"]\nmax_output = 4096\n'
+    async with gateway(tmp_path) as first:
+        first.alpha.usual = claude
+        (tmp_path / "second").mkdir()
+        async with gateway(tmp_path / "second", more=more.replace("{url}", first.alpha.url)) as running:
+            assert (await running.chat(model="small")).status == 200
+
+            assert first.alpha.asks[0].body["max_tokens"] == 4096

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
 
+import msgspec
+
 from arbstr import __version__
 from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.translate import ProviderDialect
@@ -166,10 +168,17 @@ class HttpAttempt:
         speech = endpoint.speech if stream_options else endpoint.plain_speech or endpoint.speech
         try:
             conversation = caller_dialect(request.dialect).read(request)
+            longest = self._deployment.capabilities.max_output
+            if conversation.max_tokens is None and longest is not None and endpoint.dialect == "anthropic":
+                # Anthropic must be told a limit; the one that the operator knows is better than one of a table.
+                conversation = msgspec.structs.replace(conversation, max_tokens=longest)
             written = speech.write(conversation, model=self._deployment.model, stream=request.stream)
         except InvalidRequest as error:
             raise UpstreamFailure(FailureKind.INEXPRESSIBLE, error.message, param=error.param) from error
-        return endpoint, written.body, (*conversation.dropped, *written.dropped)
+        dropped = (*conversation.dropped, *written.dropped)
+        if request.n > 1 and "n" in dropped:
+            raise UpstreamFailure(FailureKind.INEXPRESSIBLE, f"it gives one choice, not {request.n}", param="n")
+        return endpoint, written.body, dropped
 
     async def _exchanged(self, head: bytes, body: bytes, endpoint: Endpoint) -> Response:
         """Send, and wait for a 200. Raises UpstreamFailure for everything else."""
