@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -56,6 +57,9 @@ class ProviderSpec(msgspec.Struct, frozen=True):
     """Of kind azure."""
     region: str | None = None
     """Of kind bedrock."""
+    project: str | None = None
+    """Of kind gemini: it is Vertex AI, in this project and at ``location``."""
+    location: str | None = None
     auto_discover: bool = False
     """It is to be asked for its models."""
     token_command: tuple[str, ...] = ()
@@ -166,9 +170,15 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
     elif provider.base_url is None and kind not in DEFAULT_URLS and kind != "bedrock":
         example = "https://name.openai.azure.com" if kind == "azure" else "https://api.example.com/v1"
         problems.add((*path, "base_url"), f'is missing, expected its URL such as "{example}"')
-    for key, owner in (("api_version", "azure"), ("region", "bedrock")):
+    for key, owner in (("api_version", "azure"), ("region", "bedrock"), ("project", "gemini"), ("location", "gemini")):
         if getattr(provider, key) is not None and kind != owner:
             problems.add((*path, key), f"is for providers of kind {owner}, expected no such key")
+    for key in ("region", "location"):
+        if getattr(provider, key) is not None and not _PLACE.match(getattr(provider, key)):
+            problems.add((*path, key), 'is no such place, expected a name such as "eu-central-1"')
+    for key, other in (("project", "location"), ("location", "project")):
+        if getattr(provider, key) is None and getattr(provider, other) is not None:
+            problems.add((*path, key), f"is missing, expected it beside {other}")
     for rate in ("input_rate", "output_rate") if provider.auto_discover else ():
         if getattr(provider, rate) is None and not problems.within((*path, rate)):
             problems.add(
@@ -181,7 +191,7 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
 
 def _check_headers(name: schema.Name, provider: schema.Provider, key: Credential, problems: Problems) -> None:
     kind, seen = _kind(name, provider), set[str]()
-    fetched = provider.token_command is not None
+    fetched = provider.token_command is not None or provider.project is not None
     signed = kind == "bedrock" and key.secret is None and not fetched
     for header in provider.headers:
         path, low = ("providers", name, "headers", header), header.lower()
@@ -190,7 +200,7 @@ def _check_headers(name: schema.Name, provider: schema.Provider, key: Credential
         elif signed and low in ("authorization", "x-amz-date", "x-amz-security-token"):
             problems.add(path, "is what requests to AWS are signed with, expected another header")
         elif fetched and low == "authorization":
-            problems.add(path, "is where the token of token_command goes, expected one of the two")
+            problems.add(path, f"is where the token of {key.source} goes, expected one of the two")
         elif key.secret is not None and low == CREDENTIAL_HEADERS.get(kind, "authorization"):
             problems.add(path, "is where api_key goes, expected one of the two")
         seen.add(low)
@@ -257,12 +267,24 @@ def _base_url(name: schema.Name, provider: schema.Provider) -> str:
             region = provider.region or DEFAULT_REGION
             suffix = ".cn" if region.startswith("cn-") else ""
             return f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
+        if provider.location is not None:
+            return _vertex_url(provider.location)
         return DEFAULT_URLS.get(kind, f"{MOCK}://{name}")
     url = provider.base_url.rstrip("/")
     return url if kind == "openai" else url.removesuffix("/v1").removesuffix("/openai")
 
 
+def _vertex_url(location: str) -> str:
+    """Where a location's models are: of one region, of several (``us``), or anywhere."""
+    if location == "global":
+        return "https://aiplatform.googleapis.com"
+    if "-" not in location:
+        return f"https://aiplatform.{location}.rep.googleapis.com"
+    return f"https://{location}-aiplatform.googleapis.com"
+
+
 DEFAULT_REGION = "us-east-1"
+_PLACE = re.compile(r"[a-z][a-z0-9-]{0,62}\Z", re.ASCII)
 
 
 def _check_server(server: schema.Server, problems: Problems, *, mock: bool) -> None:
@@ -312,6 +334,8 @@ def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Rou
         api=provider.api,
         api_version=provider.api_version,
         region=provider.region or (DEFAULT_REGION if _kind(name, provider) == "bedrock" else None),
+        project=provider.project,
+        location=provider.location,
         api_key=key.secret,
         key_source=key.source,
         token_command=tuple(shlex.split(provider.token_command or "")),

@@ -13,11 +13,15 @@ from arbstr.config.problems import Problems
 from arbstr.config.units import Text
 from arbstr.domain.secret import Secret
 
+FETCHED = {"token_command": "token_command", "project": "google-auth"}
+"""The keys that bring tokens instead of a key, the first of them before the second, and how the source is called."""
+
 
 class Credential(msgspec.Struct, frozen=True):
     secret: Secret | None
     source: str
-    """``none``, ``literal``, ``${NAME}``, the name of the environment variable, or ``token_command``."""
+    """``none``, ``literal``, ``${NAME}``, the name of the environment variable, and of tokens that are fetched
+    ``token_command`` or ``google-auth``."""
 
 
 def credentials(
@@ -31,15 +35,16 @@ def credentials(
     found: dict[str, Credential] = {}
     for name, provider in providers.items():
         variable = key_variable(name)
-        other = owners.setdefault(variable, name)
-        if other != name:
-            problems.add(("providers", name), f"shares the key variable {variable} with {other}, expected another name")
+        owner = owners.setdefault(variable, name)
+        if owner != name:
+            problems.add(("providers", name), f"shares the key variable {variable} with {owner}, expected another name")
         key = _own(provider) or _by_convention(name, variable, environ, problems)
-        if provider.token_command is not None:
+        fetched = next((rival for rival in FETCHED if getattr(provider, rival) is not None), None)
+        if fetched is not None:
             if key.secret is not None:
                 place = "api_key" if provider.api_key else f"the variable {variable}"
-                problems.add(("providers", name, "token_command"), f"is given beside {place}, expected one of the two")
-            key = Credential(secret=None, source="token_command")
+                problems.add(("providers", name, fetched), f"is given beside {place}, expected one of the two")
+            key = Credential(secret=None, source=FETCHED[fetched])
         found[name] = key
     return found
 

@@ -131,6 +131,16 @@ class Provider(msgspec.Struct, frozen=True):
         Key("Of kind azure: called by deployment, with this version. If absent: by its `/openai/v1` path."),
     ] = None
     region: Annotated[str | None, Key("Of kind bedrock: the AWS region. Default: `us-east-1`.")] = None
+    project: Annotated[
+        str | None,
+        Key(
+            "Of kind gemini, with `location`: the project of Google Cloud whose Vertex AI is called, with the "
+            "credentials that google-auth finds (the extra `google`) or the token of `token_command`."
+        ),
+    ] = None
+    location: Annotated[
+        str | None, Key("Of kind gemini, with `project`: where, as `global`, `us` or `europe-west4`.")
+    ] = None
     api_key: Annotated[
         ApiKey | None,
         Key(

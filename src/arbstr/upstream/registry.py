@@ -14,6 +14,7 @@ from arbstr.upstream.aws import AwsSigner
 from arbstr.upstream.command import TokenCommand
 from arbstr.upstream.credentials_aws import CredentialChain
 from arbstr.upstream.discover import Listing
+from arbstr.upstream.google import GoogleTokens
 from arbstr.upstream.http import HttpProvider, Signer
 from arbstr.upstream.mock import MockProvider
 from arbstr.upstream.offers import Endpoint, Offer
@@ -99,8 +100,13 @@ def _anthropic(spec: ProviderSpec, means: Means) -> Provider:
 def _gemini(spec: ProviderSpec, means: Means) -> Provider:
     from arbstr.dialects import gemini
 
-    endpoint = Endpoint("gemini", gemini.path, gemini.GeminiDialect())
-    return _http(spec, means, Offer(endpoint), _header(gemini.KEY_HEADER, spec.api_key))
+    if spec.project is None or spec.location is None:
+        endpoint = Endpoint("gemini", gemini.path, gemini.GeminiDialect())
+        return _http(spec, means, Offer(endpoint), _header(gemini.KEY_HEADER, spec.api_key))
+    path = partial(gemini.vertex_path, project=spec.project, location=spec.location)
+    endpoint = Endpoint("gemini", path, gemini.GeminiDialect())
+    signer = TokenSigner(GoogleTokens().fetch, clock=means.clock, learn=partial(means.redact.learn, spec.name))
+    return _http(spec, means, Offer(endpoint), (), signer)
 
 
 def _ollama(spec: ProviderSpec, means: Means) -> Provider:
@@ -206,6 +212,9 @@ def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
     azure = "/openai/v1/models"
     if spec.api_version is not None:
         azure = f"/openai/models?api-version={quote(spec.api_version, safe='')}"
+    if spec.project is not None:
+        path, read = "/v1beta1/publishers/google/models?pageSize=100", formats.vertex_models
+        return [Listing(name, provider, path=path, read=read, connect_timeout=connect)]
     path, read = {
         "openai": ("/models", formats.openai_models),
         "azure": (azure, formats.openai_models),
