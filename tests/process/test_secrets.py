@@ -120,20 +120,29 @@ class Sinks:
 
 
 async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
-    """Keys from the file, from a variable, by convention, in a header of one's own and for the administrator, and what
-    a caller sends as its own: none of them is in an answer, a line, the database or its log, whatever a provider says
-    and whatever fails."""
+    """Keys from the file, from a variable, by convention, in a header of one's own, from a command and for the
+    administrator, and what a caller sends as its own: none of them is in an answer, a line, the database or its log,
+    whatever a provider says and whatever fails."""
     folder = tmp_path / "run"
     folder.mkdir()
-    keys = {kind: canary() for kind in ("literal", "variable", "convention", "header", "admin", "caller")}
-    environ = {"SOME_KEY": keys["variable"], "TOKEN": keys["header"], "ARBSTR_BUGGY_API_KEY": keys["convention"]}
+    keys = {kind: canary() for kind in ("literal", "variable", "convention", "header", "command", "admin", "caller")}
+    environ = {
+        "SOME_KEY": keys["variable"],
+        "TOKEN": keys["header"],
+        "FETCHED": keys["command"],
+        "ARBSTR_BUGGY_API_KEY": keys["convention"],
+    }
     lines = {"literal": f'api_key = "{keys["literal"]}"', "variable": 'api_key = "${SOME_KEY}"', "convention": ""}
-    lines["header"] = 'headers = { X-Cashu = "${TOKEN}" }'
+    lines["header"] = 'headers = { X-Cashu = "${TOKEN}" }\nauto_discover = true'
+    lines["command"] = 'token_command = "printenv FETCHED"\nauto_discover = true'
     provider, sinks = FakeProvider(), Sinks()
 
     async def quote(ask: Ask) -> None:
         key = ask.header("x-cashu") or (ask.header("authorization") or "").removeprefix("Bearer ")
-        await ask.peer.send(list(answers(key).values())[int(ask.body["model"][1:]) // 2])
+        if ask.head.startswith(b"GET "):
+            await ask.peer.send(error("401 Unauthorized", f"the key {key} is bad", code=key))
+        else:
+            await ask.peer.send(list(answers(key).values())[int(ask.body["model"][1:]) // 2])
         ask.peer.writer.close()
 
     provider.usual = quote
@@ -141,9 +150,10 @@ async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
         provider.server = await stack.enter_async_context(serve(provider.script))
         text = CONFIG.format(admin=keys["admin"]) + PROVIDER.format(name="buggy", url=provider.url, key="")
         for nth in range(2 * len(answers(""))):  # a provider for each answer, because some of them put it aside
-            kind = ("literal", "variable", "convention", "header")[nth // 2 % 4]
+            kind = ("literal", "variable", "convention", "header", "command")[nth // 2 % 5]
             text += PROVIDER.format(name=f"p{nth}", url=provider.url, key=lines[kind])
-            environ[f"ARBSTR_P{nth}_API_KEY"] = keys["convention"]
+            if kind != "command":
+                environ[f"ARBSTR_P{nth}_API_KEY"] = keys["convention"]
         (folder / "arbstr.toml").write_text(text)
         program = await stack.enter_async_context(
             serving(
@@ -163,9 +173,10 @@ async def test_no_secret_gets_anywhere(tmp_path: Path) -> None:
             await sinks.fetch(client, what, "POST", url, json=question, headers=own)
         question = {"model": "buggy", "messages": [{"role": "user", "content": "Hello"}]}
         assert await sinks.fetch(client, "a bug", "POST", url, json=question, headers=own) == 500
-        asked = {ask.body["model"] for ask in provider.asks}
+        asked = {ask.body["model"] for ask in provider.asks if ask.body}
         assert len(asked) == 2 * len(answers(""))
         assert any(ask.header("x-cashu") == keys["header"] for ask in provider.asks)
+        assert any(ask.header("authorization") == f"Bearer {keys['command']}" for ask in provider.asks)
         own["x-admin-key"] = keys["admin"]
         for path in ("health", "livez", "readyz", "metrics", "admin", "v1/models", "v1/models/p1", "v1/providers"):
             await sinks.fetch(client, path, "GET", f"{program.url}/{path}", headers=own)
