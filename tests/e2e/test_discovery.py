@@ -117,6 +117,19 @@ async def test_each_kind_lists_its_models_by_its_own_call(tmp_path: Path, kind: 
         assert set(names) <= {each["model"] for each in shown}
 
 
+async def test_lists_in_parts_are_read_to_their_end(tmp_path: Path) -> None:
+    """Google's say by what to ask for the next one."""
+    path = "/v1beta/models?pageSize=1000"
+    last = {"models": [{"name": "models/gemini-9", "supportedGenerationMethods": ["generateContent"]}]}
+    answers = {path: {**GEMINI, "nextPageToken": "a/b="}, f"{path}&pageToken=a%2Fb%3D": last}
+    async with gateway(tmp_path, provider='kind = "gemini"\nauto_discover = true') as running:
+        running.alpha.usual = listing(answers, gemini)
+
+        await known(running, "gemini-2.5-flash", "gemini-9")
+
+        assert [ask.path for ask in running.alpha.asks if ask.path.startswith(path)][-2:] == list(answers)
+
+
 async def test_a_provider_that_is_down_at_the_start_blocks_nothing(tmp_path: Path) -> None:
     """It is asked again, and its models come when it does; what a later list says replaces them."""
     async with gateway(tmp_path, provider="auto_discover = true") as running:

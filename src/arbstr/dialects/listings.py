@@ -37,6 +37,14 @@ def vertex_models(body: bytes) -> list[str]:
     return [name for name in own if name.startswith("gemini-") and "embedding" not in name]
 
 
+def next_page(body: bytes) -> str | None:
+    """What to ask for the next part of a list by, where Google's or AWS's answer is not all of it."""
+    value = lenient.read(body)
+    if type(value) is not dict:
+        return None
+    return lenient.text(value.get("nextPageToken")) or lenient.text(value.get("nextToken"))
+
+
 def _models(listed: Any) -> list[dict[str, Any]]:
     if type(listed) is not list:
         raise ValueError("there is no list of models")

@@ -7,8 +7,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import quote
 
 from arbstr import __version__
+from arbstr.dialects.listings import next_page
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.ports import Clock, Log
 from arbstr.upstream.answers import failure_of, redacted
@@ -27,6 +29,9 @@ PATIENCE = 30.0
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a list."""
+
+MOST_PAGES = 50
+"""Parts of a list."""
 
 SHOWN = 10
 """Names of models in a line of the log."""
@@ -61,10 +66,11 @@ class Listing:
         headers: Sequence[str] = (),
         base_url: str | None = None,
         signer: Signer | None = None,
+        page_key: str | None = None,
         connect_timeout: float = 5.0,
     ) -> None:
         """``read`` raises ValueError for what is no list. ``base_url`` and ``signer`` are given where they are not the
-        provider's."""
+        provider's, ``page_key`` where a list may come in parts: it is the parameter that asks for the next one."""
         self.name = name
         self._provider = provider
         self._path = path
@@ -72,14 +78,14 @@ class Listing:
         self._headers = tuple(headers)
         self._origin, self._prefix = Origin.parse(base_url) if base_url else (provider.origin, provider.prefix)
         self._signer = signer or provider.signer
+        self._page_key = page_key
         self._connect_timeout = connect_timeout
 
     async def models(self) -> tuple[str, ...]:
         """The names in the order of the answer, each once. Raises UpstreamFailure."""
         try:
             async with asyncio.timeout(PATIENCE):
-                body = await self._body()
-            return tuple(dict.fromkeys(self._read(body)))
+                return tuple(dict.fromkeys(await self._pages()))
         except TimeoutError:
             raise UpstreamFailure(FailureKind.TIMEOUT, "there was no list in time") from None
         except TransportError as error:
@@ -87,8 +93,20 @@ class Listing:
         except ValueError as error:
             raise UpstreamFailure(FailureKind.UNREADABLE, f"the list cannot be read: {error}"[:200]) from error
 
-    async def _body(self) -> bytes:
-        provider, path = self._provider, self._prefix + self._path
+    async def _pages(self) -> list[str]:
+        names: list[str] = []
+        path = self._path
+        for _ in range(MOST_PAGES):
+            body = await self._body(self._prefix + path)
+            names += self._read(body)
+            token = next_page(body) if self._page_key else None
+            if token is None:
+                break
+            path = f"{self._path}&{self._page_key}={quote(token, safe='')}"
+        return names
+
+    async def _body(self, path: str) -> bytes:
+        provider = self._provider
         lines = [
             f"GET {path} HTTP/1.1",
             f"host: {self._origin.authority}",

@@ -201,6 +201,7 @@ def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
                 read=bedrock.read_models,
                 base_url=base_url,
                 signer=signer,
+                page_key="nextToken" if "maxResults" in path else None,
                 connect_timeout=connect,
             )
             for path in bedrock.MODELS_PATHS
@@ -214,11 +215,12 @@ def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
         azure = f"/openai/models?api-version={quote(spec.api_version, safe='')}"
     if spec.project is not None:
         path, read = "/v1beta1/publishers/google/models?pageSize=100", formats.vertex_models
-        return [Listing(name, provider, path=path, read=read, connect_timeout=connect)]
+        return [Listing(name, provider, path=path, read=read, page_key="pageToken", connect_timeout=connect)]
     path, read = {
         "openai": ("/models", formats.openai_models),
         "azure": (azure, formats.openai_models),
         "gemini": (gemini.MODELS_PATH, gemini.read_models),
         "ollama": ("/api/tags", formats.ollama_models),
     }[spec.kind]
-    return [Listing(name, provider, path=path, read=read, connect_timeout=connect)]
+    page_key = "pageToken" if spec.kind == "gemini" else None
+    return [Listing(name, provider, path=path, read=read, page_key=page_key, connect_timeout=connect)]
