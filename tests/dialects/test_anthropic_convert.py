@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from arbstr.dialects import sse
 from arbstr.dialects.anthropic import PROVIDER
-from arbstr.dialects.anthropic_convert import StreamCollector, whole_to_stream
+from arbstr.dialects.anthropic.convert import StreamCollector, whole_to_stream
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from tests.dialects.test_anthropic_golden import folders
 from tests.dialects.test_anthropic_sdk import streamed

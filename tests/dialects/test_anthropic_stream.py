@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from arbstr.dialects import sse
 from arbstr.dialects.anthropic import CALLER, PROVIDER
-from arbstr.dialects.anthropic_options import JSON_TOOL
-from arbstr.dialects.anthropic_stream import StreamDecoder, parse_whole
+from arbstr.dialects.anthropic.options import JSON_TOOL
+from arbstr.dialects.anthropic.stream import StreamDecoder, parse_whole
 from arbstr.domain.answer import Event, Finish, FinishReason, TextDelta, ToolCallBegin, ToolCallDelta
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame

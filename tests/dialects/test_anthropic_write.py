@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.anthropic import PROVIDER
-from arbstr.dialects.anthropic_models import COMPATIBLE, FAMILIES, NEWEST, Family, family_of
-from arbstr.dialects.anthropic_schema import closed
+from arbstr.dialects.anthropic.models import COMPATIBLE, FAMILIES, NEWEST, Family, family_of
+from arbstr.dialects.anthropic.schema import closed
 from arbstr.domain.conversation import (
     CacheHint,
     Conversation,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.bedrock import BedrockDialect, host, models_host, path, read_models
-from arbstr.dialects.bedrock_models import family_of
+from arbstr.dialects.bedrock.models import family_of
 from arbstr.domain.answer import TextDelta, ThinkingDelta
 from arbstr.domain.conversation import (
     CacheHint,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from arbstr.dialects.chat import ChatCaller
-from arbstr.dialects.chat_answer import MOST_HELD
+from arbstr.dialects.chat.answer import MOST_HELD
 from arbstr.dialects.sse import DONE
 from arbstr.domain.answer import (
     Begin,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.chat import ChatCaller, ChatProvider
-from arbstr.dialects.chat_fields import MOST_NAMES
-from arbstr.dialects.chat_read import MAX_TOOLS
+from arbstr.dialects.chat.fields import MOST_NAMES
+from arbstr.dialects.chat.read import MAX_TOOLS
 from arbstr.domain.conversation import (
     CacheHint,
     Conversation,

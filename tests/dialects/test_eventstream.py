@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.eventstream import BadEventStream, Message, MessageSplitter
+from arbstr.dialects.bedrock.eventstream import BadEventStream, Message, MessageSplitter
 from tests.dialects.vendors import byte_by_byte, framed, message
 
 HEADERS = st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=4)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.gemini import GeminiDialect, path, read_models, vertex_path
-from arbstr.dialects.gemini_schema import gemini_schema
-from arbstr.dialects.gemini_stream import GeminiDecoder
+from arbstr.dialects.gemini.schema import gemini_schema
+from arbstr.dialects.gemini.stream import GeminiDecoder
 from arbstr.domain.answer import Begin, TextDelta, ThinkingDelta, ToolCallBegin, ToolCallDelta
 from arbstr.domain.conversation import (
     CacheHint,

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.openai import encode_chat, parse_chat
-from arbstr.dialects.openai_request import IMAGE_BYTES, MAX_MESSAGES, MAX_VALUES
+from arbstr.dialects.openai.request import IMAGE_BYTES, MAX_MESSAGES, MAX_VALUES
 from arbstr.domain.errors import InvalidRequest
 
 HELLO = '[{"role": "user", "content": "hello"}]'

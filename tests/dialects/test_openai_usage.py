@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.openai_usage import MOST_TOKENS, merge_usage, read_usage
+from arbstr.dialects.openai.usage import MOST_TOKENS, merge_usage, read_usage
 from arbstr.domain.usage import Usage
 
 

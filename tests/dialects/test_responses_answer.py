@@ -12,7 +12,7 @@ from openai.types.responses import Response
 from pydantic import BaseModel
 
 from arbstr.dialects.responses import ResponsesCaller
-from arbstr.dialects.responses_answer import LONGEST
+from arbstr.dialects.responses.answer import LONGEST
 from arbstr.dialects.translate import CallerDialect, StreamWriter
 from arbstr.domain.answer import (
     Begin,

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from arbstr.dialects.responses import ResponsesProvider
-from arbstr.dialects.responses_convert import StreamCollector, whole_to_stream
+from arbstr.dialects.responses.convert import StreamCollector, whole_to_stream
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 
 CASES = Path(__file__).resolve().parent.parent / "golden" / "responses-responses"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.responses import ResponsesCaller
-from arbstr.dialects.responses_request import IMAGE_BYTES, MAX_ITEMS
+from arbstr.dialects.responses.request import IMAGE_BYTES, MAX_ITEMS
 from arbstr.domain.conversation import CacheHint, Media, Reasoning, Text, ToolCall, ToolChoice, ToolResult
 from arbstr.domain.errors import InvalidRequest
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.responses import ResponsesCaller, ResponsesDecoder, ResponsesProvider
-from arbstr.dialects.responses_usage import read_usage, usage_object
+from arbstr.dialects.responses.usage import read_usage, usage_object
 from arbstr.domain.answer import Finish, FinishReason, TextDelta, ToolCallBegin, ToolCallDelta
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame

@@ -11,15 +11,15 @@ from typing import Any
 
 from arbstr.dialects import body as bodies
 from arbstr.dialects.body import wrong
-from arbstr.dialects.chat_answer import json_of, usage_object
-from arbstr.dialects.chat_fields import Fields, value_of
-from arbstr.dialects.chat_read import sampling
-from arbstr.dialects.chat_whole import collect
+from arbstr.dialects.chat.answer import json_of, usage_object
+from arbstr.dialects.chat.fields import Fields, value_of
+from arbstr.dialects.chat.read import sampling
+from arbstr.dialects.chat.whole import collect
 from arbstr.dialects.envelopes import error_event
 from arbstr.dialects.lenient import size
-from arbstr.dialects.openai_caller import OpenAICaller
-from arbstr.dialects.openai_request import MAX_CHOICES
-from arbstr.dialects.openai_usage import merge_usage
+from arbstr.dialects.openai.caller import OpenAICaller
+from arbstr.dialects.openai.request import MAX_CHOICES
+from arbstr.dialects.openai.usage import merge_usage
 from arbstr.dialects.sse import DONE
 from arbstr.dialects.translate import StreamWriter
 from arbstr.domain.answer import Begin, Finish, FinishReason, RefusalDelta, TextDelta

@@ -12,8 +12,8 @@ from arbstr.dialects import lenient
 from arbstr.dialects.chat import ChatProvider
 from arbstr.dialects.completions import measure
 from arbstr.dialects.envelopes import error_in_answer, is_error, what_came
-from arbstr.dialects.openai_caller import OpenAICaller
-from arbstr.dialects.openai_usage import read_usage
+from arbstr.dialects.openai.caller import OpenAICaller
+from arbstr.dialects.openai.usage import read_usage
 from arbstr.dialects.translate import StreamWriter, Written
 from arbstr.domain.conversation import Conversation
 from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure

@@ -48,7 +48,7 @@ async def messages(context: Context, request: Request) -> None:
 
 async def count_tokens(context: Context, request: Request) -> None:
     """An estimate of a message's input tokens: nobody is asked, and nothing is charged."""
-    from arbstr.dialects.anthropic_request import count_answer, parse_count
+    from arbstr.dialects.anthropic.request import count_answer, parse_count
 
     caller = _caller(context, request, "anthropic", "messages.count_tokens")
     try:

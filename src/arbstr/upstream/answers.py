@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from arbstr.dialects import openai_convert
+from arbstr.dialects.openai import convert as openai_convert
 from arbstr.dialects.openai import looks_like_sse, merge_usage
 from arbstr.domain.answer import Event
 from arbstr.domain.errors import FailureKind, UpstreamFailure
