@@ -22,7 +22,8 @@ def needs_of(request: ChatRequest) -> Needs:
         vision=any(_has_image(fields[name]) for name in ("messages", "input") if name in fields),
         json=any(_wanted(_value(fields, name)) for name in ("response_format", "output_format"))
         or any(_wanted(_inner(fields, name, "format")) for name in ("text", "output_config")),
-        reasoning=any(_wanted(_value(fields, name)) for name in ("reasoning_effort", "thinking"))
+        reasoning=_wanted(_value(fields, "reasoning_effort"))
+        or _wanted(_inner(fields, "thinking", "budget_tokens"))  # adaptive thinking leaves it to the model
         or _wanted(_inner(fields, "reasoning", "effort")),
     )
 

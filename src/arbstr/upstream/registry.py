@@ -41,13 +41,22 @@ def _fixed(path: str) -> Callable[[str, bool], str]:
     return lambda model, stream: path
 
 
-def openai_offer(*, chat: Callable[[str, bool], str], base: Callable[[str], Callable[[str, bool], str]]) -> Offer:
-    """What OpenAI-compatible APIs have, at ``base`` of each operation's name."""
+def openai_offer(
+    *,
+    chat: Callable[[str, bool], str],
+    base: Callable[[str], Callable[[str, bool], str]],
+    ignores: frozenset[str] = frozenset(),
+) -> Offer:
+    """What OpenAI-compatible APIs have, at ``base`` of each operation's name.
+
+    ``ignores`` are fields that the server takes without effect: they are named as dropped.
+    """
     from arbstr.dialects.chat import ChatProvider
     from arbstr.dialects.embeddings import EmbeddingsProvider
 
-    speech = ChatProvider()
-    endpoint = Endpoint("openai", chat, speech, plain_speech=ChatProvider(stream_options=False))
+    speech = ChatProvider(ignores=ignores)
+    plain = ChatProvider(stream_options=False, ignores=ignores)
+    endpoint = Endpoint("openai", chat, speech, plain_speech=plain)
     natives = {
         "openai": endpoint,
         "completions": Endpoint("completions", base("completions"), speech),
@@ -111,7 +120,11 @@ def _gemini(spec: ProviderSpec, means: Means) -> Provider:
 
 def _ollama(spec: ProviderSpec, means: Means) -> Provider:
     """By its OpenAI-compatible API, which keeps tools, images and usage."""
-    offer = openai_offer(chat=_fixed("/v1/chat/completions"), base=lambda name: _fixed(f"/v1/{name}"))
+    from arbstr.dialects.chat import OLLAMA_IGNORES
+
+    offer = openai_offer(
+        chat=_fixed("/v1/chat/completions"), base=lambda name: _fixed(f"/v1/{name}"), ignores=OLLAMA_IGNORES
+    )
     return _http(spec, means, offer, _bearer(spec.api_key))
 
 
