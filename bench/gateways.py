@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import peers
 from bench.machine import free_port
-from bench.payloads import MODEL, PACED_MODEL
+from bench.payloads import ANTHROPIC_MODEL, ANTHROPIC_PACED_MODEL, MODEL, PACED_MODEL
 from bench.upstream import Upstreams
 
 
@@ -41,6 +41,8 @@ class Gateway:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     log_rows: Callable[[], int] | None = None
+    translated: tuple[Door, Door] | None = None
+    """The whole and the paced door to providers of another dialect, where the gateway translates."""
 
 
 def direct(upstreams: Upstreams) -> tuple[Door, Door]:
@@ -101,7 +103,7 @@ format = "json"
 
 _ARBSTR_PROVIDER = """
 [providers.{name}]
-kind = "openai"
+kind = "{kind}"
 base_url = "http://127.0.0.1:{upstream}/v1"
 api_key = "dummy"
 models = ["{model}"]
@@ -115,10 +117,17 @@ def arbstr(work: Path, upstreams: Upstreams) -> Gateway:
     """Two providers of different prices for each model, so that there is something to decide."""
     port, conf, database = free_port(), work / "arbstr.toml", work / "bench.db"
     text = _ARBSTR_CONF.format(port=port, database=database)
-    for model, upstream in ((MODEL, upstreams.whole), (PACED_MODEL, upstreams.paced)):
+    offers = (
+        ("whole", "openai", MODEL, upstreams.whole),
+        ("paced", "openai", PACED_MODEL, upstreams.paced),
+        ("translated-whole", "anthropic", ANTHROPIC_MODEL, upstreams.anthropic_whole),
+        ("translated-paced", "anthropic", ANTHROPIC_PACED_MODEL, upstreams.anthropic_paced),
+    )
+    for name, kind, model, upstream in offers:
         for label, rate in (("cheap", 10), ("dear", 25)):
             text += _ARBSTR_PROVIDER.format(
-                name=f"{label}-{'paced' if model == PACED_MODEL else 'whole'}",
+                name=f"{label}-{name}",
+                kind=kind,
                 model=model,
                 upstream=upstream,
                 input_rate=rate,
@@ -139,6 +148,7 @@ def arbstr(work: Path, upstreams: Upstreams) -> Gateway:
         paced=Door(port, PACED_MODEL),
         cwd=work,
         log_rows=log_rows,
+        translated=(Door(port, ANTHROPIC_MODEL), Door(port, ANTHROPIC_PACED_MODEL)),
     )
 
 

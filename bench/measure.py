@@ -98,11 +98,36 @@ def measure_gateway(gateway: Gateway, plan: Plan, cores: Cores, work: Path) -> M
             "rss_mb": memory.rss / 1e6,
             "pss_mb": memory.pss / 1e6,
         }
+        if gateway.translated is not None:
+            translated, more, faults = _translated(gateway.translated, tree, plan, cores, work, idle=idle)
+            values |= translated
+            answered += more
+            errors += faults
         errors += _missing_rows(gateway, answered)
         tree.check_alive()
     values["foreign"] = foreign
     slow = "could not keep pace with the streams; its chunks are those of the whole run, opening included"
     return Measured(values, tuple(errors), () if stream.steady else (slow,))
+
+
+def _translated(
+    doors: tuple[Door, Door], tree: Tree, plan: Plan, cores: Cores, work: Path, *, idle: float
+) -> tuple[dict[str, float], int, list[str]]:
+    """The same again by providers of another dialect: values, answers, errors."""
+    whole, paced = doors
+    errors = _faults(_first_answer(whole, tree, seconds=10))
+    warm = run_whole(whole, cores, work, connections=max(CONNECTIONS), seconds=plan.warm_up)
+    _settle(tree)
+    cpu = tree.cpu()
+    run = run_whole(whole, cores, work, connections=max(CONNECTIONS), seconds=plan.whole)
+    spent = tree.cpu() - cpu
+    _settle(tree)
+    stream = run_paced(paced, cores, plan.pace, window=plan.window, cpu=tree.cpu)
+    values = {
+        "translated_cpu_64_us": spent * 1e6 / run.worked_on,
+        "translated_chunk_us": (stream.cpu - idle * stream.seconds) * 1e6 / max(1, stream.chunks),
+    }
+    return values, 1 + warm.requests + run.requests + plan.pace.streams, [*errors, *run.errors, *stream.errors]
 
 
 def _share(tree: Tree, *, seconds: float) -> float:

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 
-from bench.payloads import DONE_EVENT, FINISH_EVENT, ROLE_EVENT, content_event, usage_event
+from bench.payloads import STREAMS
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
@@ -55,8 +55,9 @@ class Stream:
 
 
 class Upstream:
-    def __init__(self, port: int, *, chunks: int, interval: float, places: int) -> None:
+    def __init__(self, port: int, *, chunks: int, interval: float, places: int, dialect: str) -> None:
         self.chunks = chunks
+        self.events = STREAMS[dialect]
         self.slot = interval / places
         self.places: list[Stream | None] = [None] * places
         self.active = 0
@@ -108,7 +109,7 @@ class Upstream:
         """Give the stream a free place, or one more where there is none."""
         self.active += 1
         stream.sent_chunks = 0
-        stream.send(_HEAD + _chunked(ROLE_EVENT))
+        stream.send(_HEAD + _chunked(self.events.start))
         if None in self.places:
             self.places[self.places.index(None)] = stream
         else:
@@ -118,11 +119,11 @@ class Upstream:
         try:
             if stream.sent_chunks < self.chunks:
                 stream.sent_chunks += 1
-                stream.send(_chunked(content_event(time.monotonic_ns() // 1000)))
+                stream.send(_chunked(self.events.content(time.monotonic_ns() // 1000)))
             elif stream.sent_chunks == self.chunks:
                 stream.sent_chunks += 1
-                usage = _chunked(usage_event(self.chunks)) if stream.wants_usage else b""
-                stream.send(_chunked(FINISH_EVENT) + usage + _chunked(DONE_EVENT) + b"0\r\n\r\n")
+                end = self.events.end(self.chunks, wants_usage=stream.wants_usage)
+                stream.send(b"".join(_chunked(event) for event in end) + b"0\r\n\r\n")
             else:
                 stream.send(b"")
         except OSError:
@@ -147,5 +148,5 @@ def _chunked(data: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    port, chunks, interval_ms, streams = (int(word) for word in sys.argv[1:])
-    Upstream(port, chunks=chunks, interval=interval_ms / 1000, places=streams).run()
+    port, chunks, interval_ms, streams = (int(word) for word in sys.argv[2:])
+    Upstream(port, chunks=chunks, interval=interval_ms / 1000, places=streams, dialect=sys.argv[1]).run()

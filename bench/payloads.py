@@ -83,3 +83,73 @@ def content_event(now_us: int) -> bytes:
 def usage_event(chunks: int) -> bytes:
     usage = b',"usage":{"prompt_tokens":121,"completion_tokens":%d,"total_tokens":%d}' % (chunks, chunks + 121)
     return _EVENT % (b"", usage)
+
+
+# The same answers in Anthropic's format, for what translation costs.
+
+ANTHROPIC_MODEL = "claude-sonnet-4-5"
+ANTHROPIC_PACED_MODEL = "claude-sonnet-4-5-paced"
+
+
+def anthropic_answer() -> bytes:
+    """The whole answer as a message, with the same text and usage."""
+    chat = json.loads(whole_answer())
+    answer = {
+        "id": "msg_bench0000000000000000000",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "content": [{"type": "text", "text": chat["choices"][0]["message"]["content"]}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 121, "output_tokens": 66},
+    }
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+_MESSAGE_START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_bench0000000000000000000",'
+    b'"type":"message",'
+    b'"role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,'
+    b'"usage":{"input_tokens":121,"output_tokens":1}}}\n\n'
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
+    b'"content_block":{"type":"text","text":""}}\n\n'
+)
+_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+    b'"text":"@%016d "}}\n\n'
+)
+_MESSAGE_END = (
+    b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
+    b'"usage":{"output_tokens":%d}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+)
+
+
+class ChatStream:
+    """The events of a stream of chat completions."""
+
+    start = ROLE_EVENT
+    content = staticmethod(content_event)
+
+    @staticmethod
+    def end(chunks: int, *, wants_usage: bool) -> tuple[bytes, ...]:
+        usage = (usage_event(chunks),) if wants_usage else ()
+        return (FINISH_EVENT, *usage, DONE_EVENT)
+
+
+class MessageStream:
+    """The events of a stream of Anthropic's."""
+
+    start = _MESSAGE_START
+
+    @staticmethod
+    def content(now_us: int) -> bytes:
+        return _DELTA % now_us
+
+    @staticmethod
+    def end(chunks: int, *, wants_usage: bool) -> tuple[bytes, ...]:
+        return (_MESSAGE_END % chunks,)
+
+
+STREAMS: dict[str, type[ChatStream] | type[MessageStream]] = {"openai": ChatStream, "anthropic": MessageStream}

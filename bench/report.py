@@ -44,6 +44,8 @@ MEASURES = (
     Measure("start_s", "start to first answer (s)", 2, -1),
     Measure("rss_mb", "resident memory after load, RSS (MB)", 1, -1),
     Measure("pss_mb", "resident memory after load, PSS (MB)", 1, -1),
+    Measure("translated_cpu_64_us", "CPU per translated request, 64 connections (µs)", 1, 0),
+    Measure("translated_chunk_us", "CPU per translated paced chunk (µs)", 1, 0),
     Measure("idle_ms_per_s", "CPU when idle (ms per s)", 1, 0),
     Measure("busy_64", "share of its core used, 64 connections", 2, 0),
 )
@@ -72,6 +74,20 @@ TARGETS = (
     Target("Portkey's CPU per request to ours", "×", 10, True, lambda m: _ratio(m, "Portkey", OURS, "cpu_64_us")),
     Target("added p50, 4 connections", " ms", 0.5, False, lambda m: m[OURS]["added_p50_ms"]),
     Target("start to first answer", " s", 1, False, lambda m: m[OURS]["start_s"]),
+    Target(
+        "translated request to one of the same dialect",
+        "×",
+        2.5,
+        False,
+        lambda m: m[OURS]["translated_cpu_64_us"] / m[OURS]["cpu_64_us"],
+    ),
+    Target(
+        "translated paced chunk to one of the same dialect",
+        "×",
+        2,
+        False,
+        lambda m: m[OURS]["translated_chunk_us"] / m[OURS]["chunk_us"],
+    ),
     Target("resident memory after load (RSS)", " MB", 64, False, lambda m: m[OURS]["rss_mb"]),
 )
 

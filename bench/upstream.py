@@ -21,6 +21,10 @@ http {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{ default_type application/json; return 200 '{answer}'; }}
   }}
+  server {{
+    listen 127.0.0.1:{anthropic_port} backlog=4096;
+    location / {{ default_type application/json; return 200 '{anthropic_answer}'; }}
+  }}
 }}
 """
 
@@ -40,25 +44,29 @@ class Upstreams:
 
     whole: int
     paced: int
+    anthropic_whole: int
+    anthropic_paced: int
 
 
 def start_upstreams(stack: ExitStack, cores: Cores, work: Path, pace: Pace) -> Upstreams:
     """Start both; they end with the stack."""
-    ports = Upstreams(whole=free_port(), paced=free_port())
+    ports = Upstreams(free_port(), free_port(), free_port(), free_port())
     conf = work / "mock.conf"
-    conf.write_text(_MOCK_CONF.format(work=work, port=ports.whole, answer=payloads.whole_answer().decode()))
+    text = _MOCK_CONF.format(
+        work=work,
+        port=ports.whole,
+        answer=payloads.whole_answer().decode(),
+        anthropic_port=ports.anthropic_whole,
+        anthropic_answer=payloads.anthropic_answer().decode(),
+    )
+    conf.write_text(text)
     mock = stack.enter_context(
         start([program("nginx"), "-e", "stderr", "-c", conf, "-p", work], core=cores.upstream, log=work / "mock.log")
     )
-    shape = [str(ports.paced), str(pace.chunks), str(pace.interval_ms), str(pace.streams)]
-    paced = stack.enter_context(
-        start(
-            [sys.executable, "-m", "bench.paced_upstream", *shape],
-            core=cores.upstream,
-            log=work / "paced.log",
-            cwd=ROOT,
-        )
-    )
     wait_for_port(ports.whole, mock)
-    wait_for_port(ports.paced, paced)
+    for dialect, port in (("openai", ports.paced), ("anthropic", ports.anthropic_paced)):
+        shape = [dialect, str(port), str(pace.chunks), str(pace.interval_ms), str(pace.streams)]
+        command = [sys.executable, "-m", "bench.paced_upstream", *shape]
+        log = work / f"paced-{dialect}.log"
+        wait_for_port(port, stack.enter_context(start(command, core=cores.upstream, log=log, cwd=ROOT)))
     return ports
