@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.anthropic import API_VERSION, CALLER, count_answer, count_tokens, headers, parse_count, read_models
+from arbstr.dialects.anthropic import CALLER, count_answer, count_tokens, parse_count, read_models
 from arbstr.dialects.openai.request import IMAGE_BYTES
 from arbstr.domain.conversation import CacheHint, Conversation, Reasoning, Text, Thinking
 from arbstr.domain.errors import InvalidRequest
@@ -287,14 +287,6 @@ def test_thoughts_are_read_with_their_proofs() -> None:
 def test_names_of_what_was_dropped_are_at_most_a_few() -> None:
     """A header has no room for a thousand."""
     assert len(read(**{f"field_{number}": 1 for number in range(1000)}).dropped) == 32
-
-
-def test_a_caller_chooses_the_version_of_its_own_body() -> None:
-    """And the betas; a body that was written here has ours."""
-    chosen = {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b", "x-api-key": "secret"}
-
-    assert headers() == headers({"anthropic-beta": ""}) == {"anthropic-version": API_VERSION}
-    assert headers(chosen) == {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b"}
 
 
 def test_models_are_listed_without_the_retired() -> None:

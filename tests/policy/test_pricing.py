@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.domain.money import MicroSats, Rates, micro_sats, sats, sats_text
+from arbstr.domain.money import MicroSats, Rates, sats, sats_text
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
 from arbstr.domain.usage import Usage
@@ -24,7 +24,7 @@ def test_the_contracts_example() -> None:
     """(100 × 10 + 200 × 30) / 1000 + 1 = 8 satoshis."""
     deployment = Deployment("alpha", "gpt-4o", rates("10", "30", "1"))
 
-    assert cost_of(Usage(100, 200), deployment) == micro_sats(8)
+    assert cost_of(Usage(100, 200), deployment) == 8_000_000
 
 
 def test_sub_satoshi_digits_are_kept() -> None:

@@ -53,8 +53,3 @@ def sats_text(amount: MicroSats) -> str:
     """The amount in satoshis as decimal digits without an exponent or trailing zeros: ``"1.25"``, ``"0.000001"``."""
     whole, fraction = divmod(amount, 1_000_000)
     return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".") if fraction else str(whole)
-
-
-def micro_sats(amount: Decimal | float | int) -> MicroSats:
-    """An amount of satoshis as microsatoshis, rounded to the nearest."""
-    return MicroSats(round(Decimal(str(amount)) * 1_000_000))

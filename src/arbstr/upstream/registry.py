@@ -34,8 +34,6 @@ class Means:
 
 Factory = Callable[[ProviderSpec, Means], Provider]
 
-ANTHROPIC_VERSION = "2023-06-01"
-
 
 def _fixed(path: str) -> Callable[[str, bool], str]:
     return lambda model, stream: path
@@ -95,13 +93,13 @@ def _deployment_path(operation: str, version: str) -> Callable[[str, bool], str]
 
 
 def _anthropic(spec: ProviderSpec, means: Means) -> Provider:
-    from arbstr.dialects.anthropic import AnthropicProvider
+    from arbstr.dialects.anthropic import API_VERSION, AnthropicProvider
 
     endpoint = Endpoint(
         "anthropic",
         _fixed("/v1/messages"),
         AnthropicProvider(),
-        headers=(f"anthropic-version: {ANTHROPIC_VERSION}",),
+        headers=(f"anthropic-version: {API_VERSION}",),
     )
     return _http(spec, means, Offer(endpoint, {"anthropic": endpoint}), _header("x-api-key", spec.api_key))
 
@@ -220,7 +218,9 @@ def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
             for path in bedrock.MODELS_PATHS
         ]
     if spec.kind == "anthropic":
-        headers = (f"anthropic-version: {ANTHROPIC_VERSION}",)
+        from arbstr.dialects.anthropic import API_VERSION
+
+        headers = (f"anthropic-version: {API_VERSION}",)
         path, read = "/v1/models?limit=1000", formats.openai_models
         return [Listing(name, provider, path=path, read=read, headers=headers, connect_timeout=connect)]
     azure = "/openai/v1/models"

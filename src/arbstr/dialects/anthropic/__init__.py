@@ -42,7 +42,6 @@ __all__ = [
     "error_body",
     "error_event",
     "failure_from_response",
-    "headers",
     "parse_count",
     "read_models",
     "read_usage",
@@ -57,15 +56,6 @@ PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
 MODELS_PATH = "/v1/models?limit=1000"
 """Where the models are listed; a GET."""
-
-_PASSED = ("anthropic-version", "anthropic-beta")
-
-
-def headers(caller: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a request needs beside the key. ``caller``: the headers, by lower-case names, of a caller of this dialect,
-    whose own version and betas go with its untouched body; None where the body was written here."""
-    passed = {name: value for name in _PASSED if (value := (caller or {}).get(name))}
-    return {"anthropic-version": API_VERSION, **passed}
 
 
 def read_models(body: bytes) -> list[str]:
