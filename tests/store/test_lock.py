@@ -75,10 +75,12 @@ async def test_short_writes_of_others_are_fine(tmp_path: Path) -> None:
     problems = Problems()
     log = SqliteLog.open(tmp_path / "log.db", on_problem=problems, flush_interval=0.001)
     other = sqlite3.connect(tmp_path / "log.db", timeout=20, isolation_level=None)
+    columns = "request_id, ordinal, provider, model, started_at, duration_ms"
+    insert = f"INSERT INTO attempts ({columns}) VALUES (?, 0, 'p', 'm', '', 0)"
 
     for number in range(50):
         log.request(request())
-        other.execute("INSERT INTO attempts VALUES (?, 0, 'p', 'm', '', 0, NULL, NULL, NULL)", [str(number)])
+        other.execute(insert, [str(number)])
     log.flush(20)
 
     counts = other.execute("SELECT (SELECT count(*) FROM requests), (SELECT count(*) FROM attempts)").fetchone()

@@ -17,8 +17,18 @@ from tests.store.records import child
 PROMISED = {
     "correlation_id timestamp model provider upstream_model policy key_id streaming input_tokens output_tokens"
     " cost_sats cost_usd provider_cost_sats cost_source latency_ms ttft_ms stream_duration_ms success stream_status"
-    " error_status error_message"
+    " error_status error_message key_name cache_write_tokens sats_per_usd price_source charged_at failed_cost_sats"
+    " failed_cost_usd"
 }
+
+_OLD_REQUEST = (
+    "INSERT INTO requests (correlation_id, timestamp, endpoint, streaming, cost_source, latency_ms, success, cost_sats)"
+    " VALUES ('a', '2026-01-01T00:00:00.000000Z', 'chat', 0, 'provider', 1.0, 1, 1.5)"
+)
+_OLD_ATTEMPT = (
+    "INSERT INTO attempts (request_id, ordinal, provider, model, started_at, duration_ms, cost_sats)"
+    " VALUES ('a', 0, 'p', 'm', '2026-01-01T00:00:00.000000Z', 1.0, 1.5)"
+)
 
 
 def test_the_shipped_migrations_are_numbered_without_gaps() -> None:
@@ -36,6 +46,77 @@ def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
 
     connection.close()
     assert {name for names in PROMISED for name in names.split()} <= columns
+
+
+def test_rows_of_the_first_schema_are_kept(tmp_path: Path) -> None:
+    """A database that was written before there were keys is brought up to date with everything that is in it."""
+    connection = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    migrate(connection, shipped()[:1])
+    connection.execute(_OLD_REQUEST)
+    connection.execute(_OLD_ATTEMPT)
+
+    migrate(connection)
+
+    query = "SELECT correlation_id, cost_micro_sats, key_name, cost_nano_usd, failed_cost_nano_usd FROM requests"
+    requests = connection.execute(query).fetchall()
+    attempts = connection.execute("SELECT request_id, cost_micro_sats, cost_nano_usd FROM attempts").fetchall()
+    connection.close()
+    assert requests == [("a", 1_500_000, None, None, None)]
+    assert attempts == [("a", 1_500_000, None)]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "exact", "unit"),
+    [
+        ("requests", "cost_sats", "cost_micro_sats", 6),
+        ("requests", "cost_usd", "cost_nano_usd", 9),
+        ("requests", "failed_cost_sats", "failed_cost_micro_sats", 6),
+        ("requests", "failed_cost_usd", "failed_cost_nano_usd", 9),
+        ("attempts", "cost_sats", "cost_micro_sats", 6),
+        ("attempts", "cost_usd", "cost_nano_usd", 9),
+    ],
+)
+def test_money_is_summed_exactly(tmp_path: Path, table: str, column: str, exact: str, unit: int) -> None:
+    """Beside each REAL stands the integer that it was made of, to the last digit."""
+    connection = open_writer(tmp_path / "log.db", wait=1)
+    connection.execute(_OLD_REQUEST)
+    connection.execute(_OLD_ATTEMPT)
+
+    for amount in (1, 123_456_789, 999_999_999_999_999):
+        connection.execute(f"UPDATE {table} SET {column} = ?", [amount / 10**unit])
+
+        assert connection.execute(f"SELECT {exact} FROM {table}").fetchone() == (amount,)
+
+    connection.close()
+
+
+def test_rows_of_a_key_are_found_without_reading_all(tmp_path: Path) -> None:
+    """A key that looks at its own rows costs what its own rows cost."""
+    connection = open_writer(tmp_path / "log.db", wait=1)
+
+    query = "SELECT sum(cost_micro_sats) FROM requests WHERE key_id = 'k' AND timestamp >= '2026'"
+    plan = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+
+    connection.close()
+    assert "USING INDEX requests_key (key_id=? AND timestamp>?)" in plan
+
+
+def test_every_change_of_a_key_is_counted(tmp_path: Path) -> None:
+    """Whoever makes it, by whatever program: a running gateway has to see it."""
+    connection = open_writer(tmp_path / "log.db", wait=1)
+    changes = (
+        "INSERT INTO keys (id, name, hash, created_at) VALUES ('a', 'a', x'01', '2026'), ('b', 'b', x'02', '2026')",
+        "UPDATE keys SET rpm = 1 WHERE id = 'a'",
+        "DELETE FROM keys WHERE id = 'b'",
+    )
+    counted = []
+
+    for change in ("SELECT 1", *changes):
+        connection.execute(change)
+        counted += connection.execute("SELECT value FROM settings WHERE name = 'keys_generation'").fetchone()
+
+    connection.close()
+    assert counted == [0, 2, 3, 4]
 
 
 def test_a_second_start_changes_nothing(tmp_path: Path) -> None:
@@ -110,7 +191,7 @@ def test_a_process_killed_in_the_middle_has_done_nothing(tmp_path: Path) -> None
     connection.close()
     assert killed.returncode == -signal.SIGKILL
     assert output == "half is there\n"
-    assert tables == {"requests", "attempts"}
+    assert tables == {"requests", "attempts", "keys", "settings", "leases"}
     assert version == (shipped()[-1].version,)
     assert again == 99
 
