@@ -397,6 +397,26 @@ async def test_providers_show_rates_and_circuits_and_no_keys(tmp_path: Path) -> 
         assert b"0123456789" not in reply.body
 
 
+async def test_providers_show_by_which_names_each_model_is_asked_for(tmp_path: Path) -> None:
+    """All of them, sorted: its own, and those of routes that lead to it."""
+    routes = """
+[models.quick]
+primary = { provider = "beta", model = "gpt-4o-mini" }
+fallbacks = [{ provider = "alpha", model = "gpt-4o" }]
+[models.better]
+primary = { provider = "alpha", model = "gpt-4o" }
+"""
+    async with gateway(tmp_path, more=routes) as running:
+        shown = (await running.get("/v1/providers")).json()["data"]
+
+        names = {f"{view['name']}/{each['model']}": each["serves"] for view in shown for each in view["models"]}
+        assert names == {
+            "alpha/gpt-4o": ["better", "gpt-4o", "quick"],
+            "beta/gpt-4o": ["gpt-4o"],
+            "beta/gpt-4o-mini": ["gpt-4o-mini", "quick"],
+        }
+
+
 async def test_metrics_can_be_scraped(tmp_path: Path) -> None:
     """Requests, tokens, cost and circuits, by provider."""
     async with gateway(tmp_path) as running:

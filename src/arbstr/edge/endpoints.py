@@ -98,11 +98,22 @@ async def model(context: Context, request: Request) -> None:
 
 async def providers(context: Context, request: Request) -> None:
     """Providers with rates, circuit and masked key."""
-    entries = [_provider(view, context) for view in context.pipeline.snapshot.providers]
+    snapshot = context.pipeline.snapshot
+    served = _served(snapshot)
+    entries = [_provider(view, context, served) for view in snapshot.providers]
     await respond.json(request.send, request.id, {"object": "list", "data": entries})
 
 
-def _provider(view: ProviderView, context: Context) -> dict[str, Any]:
+def _served(snapshot: Snapshot) -> dict[Deployment, list[str]]:
+    """The names that callers use, sorted, by what serves them."""
+    served: dict[Deployment, list[str]] = {}
+    for name in sorted(snapshot.routes):
+        for deployment in snapshot.routes[name].deployments:
+            served.setdefault(deployment, []).append(name)
+    return served
+
+
+def _provider(view: ProviderView, context: Context, served: dict[Deployment, list[str]]) -> dict[str, Any]:
     return {
         "name": view.name,
         "kind": view.kind,
@@ -111,16 +122,16 @@ def _provider(view: ProviderView, context: Context) -> dict[str, Any]:
         "api_key": view.masked_key,
         "key_source": view.key_source,
         "circuit": circuit(view.name, context),
-        "models": [_deployment(each, context.pipeline.snapshot) for each in view.deployments],
+        "models": [_deployment(each, served) for each in view.deployments],
     }
 
 
-def _deployment(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+def _deployment(deployment: Deployment, served: dict[Deployment, list[str]]) -> dict[str, Any]:
     """Rates are in satoshis per 1,000 tokens, as they are configured; ``serves`` are the names that callers use."""
     rates = deployment.rates
     return {
         "model": deployment.model,
-        "serves": sorted(name for name, route in snapshot.routes.items() if deployment in route.deployments),
+        "serves": served.get(deployment, []),
         "input_rate": rates.input / 10**9,
         "output_rate": rates.output / 10**9,
         "base_fee": sats(MicroSats(rates.base_fee // 10**6)),
