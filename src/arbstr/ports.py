@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import msgspec
 
 from arbstr.dialects.translate import CallerDialect
+from arbstr.domain.alert import Alert
 from arbstr.domain.errors import GatewayError
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
+from arbstr.domain.secret import Secret
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -178,3 +180,22 @@ class RequestLog(RecordSink, Protocol):
         ...
 
     def health(self) -> LogHealth: ...
+
+
+class Alerts(Protocol):
+    """Somebody who tells the operator."""
+
+    def raise_alert(self, alert: Alert) -> None:
+        """Take note of it, to be sent in its own time; once for each cause. Returns at once and never raises."""
+        ...
+
+
+class Post(Protocol):
+    """One POST over HTTP or HTTPS: certificates verified, no redirect followed."""
+
+    async def __call__(self, url: Secret, headers: Sequence[tuple[str, str]], body: bytes) -> int:
+        """The status of the answer, whose body nobody wants. Bounded in time.
+
+        Raises OSError where there is no answer; its text says why, and nothing of the URL.
+        """
+        ...

@@ -10,6 +10,7 @@ from typing import Any
 
 from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.chat import ChatProvider
+from arbstr.domain.alert import Alert
 from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.record import AttemptRecord, RequestRecord
@@ -232,3 +233,13 @@ class ListLog:
 
     def error(self, event: str, **fields: Any) -> None:
         self.lines.append(("error", event, fields))
+
+
+class ListAlerts:
+    """Keeps every alert, repetitions too."""
+
+    def __init__(self) -> None:
+        self.raised: list[Alert] = []
+
+    def raise_alert(self, alert: Alert) -> None:
+        self.raised.append(alert)
