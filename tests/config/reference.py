@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from arbstr.config import leaves, schema, shape, units
+from arbstr.config import kinds, leaves, schema, shape, units
 from arbstr.domain.routing import Strategy
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md"
@@ -26,18 +26,18 @@ _TYPES: dict[Any, str] = {
     int: "whole number",
     str: "string",
     Decimal: "number",
-    schema.Seconds: "duration",
-    schema.ByteCount: "size",
-    schema.Sats: "number",
-    schema.Url: "URL",
-    schema.StorePath: "URL",
-    schema.Name: "name",
-    schema.ModelName: "model name",
-    schema.ApiKey: "string",
-    schema.Command: "string",
+    kinds.Seconds: "duration",
+    kinds.ByteCount: "size",
+    kinds.Sats: "number",
+    kinds.Url: "URL",
+    kinds.StorePath: "URL",
+    kinds.Name: "name",
+    kinds.ModelName: "model name",
+    kinds.ApiKey: "string",
+    kinds.Command: "string",
     units.Address: "`HOST:PORT`",
 }
-_PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", schema.ModelName: "model names"}
+_PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", kinds.ModelName: "model names"}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -99,8 +99,8 @@ def _row(field: shape.Field, path: str) -> Row:
     return Row(f"{path}.{field.name}", (names, _type(field.kind, field.key), _default(field), field.key.help))
 
 
-def _type(kind: Any, key: schema.Key) -> str:
-    if kind == schema.Kind:
+def _type(kind: Any, key: kinds.Key) -> str:
+    if kind == kinds.Kind:
         return _words(leaves.KINDS)
     if kind is Strategy:
         return _words(member.value for member in Strategy)
@@ -136,11 +136,11 @@ def _default(field: shape.Field) -> str:
 
 def _written(value: Any, kind: Any) -> str:
     """The default as one would write it in TOML."""
-    if kind is schema.Seconds:
+    if kind is kinds.Seconds:
         return f'"{value * 1000:g}ms"' if value < 1 else f'"{value:g}s"'
-    if kind is schema.ByteCount:
+    if kind is kinds.ByteCount:
         return f'"{value // 1024**2}MiB"'
-    if kind is schema.StorePath:
+    if kind is kinds.StorePath:
         return f'"sqlite:///{value}"'
     if isinstance(value, bool):
         return str(value).lower()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arbstr.config import ConfigError, load, schema, shape
+from arbstr.config import ConfigError, kinds, load, schema, shape
 from arbstr.config.parse import parse
 from arbstr.config.problems import Problems, dotted
 from arbstr.config.read import read
@@ -306,7 +306,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_every_required_key_has_words_for_its_absence() -> None:
     """``is missing, expected …`` goes on with what to write, not with an explanation."""
     tables: list[Any] = [shape.ROOT]
-    required: list[schema.Key] = []
+    required: list[kinds.Key] = []
 
     while tables:
         for field in shape.fields(tables.pop()).values():

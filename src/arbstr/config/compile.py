@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from arbstr.config import schema
+from arbstr.config import kinds, schema
 from arbstr.config.credentials import Credential, credentials
 from arbstr.config.leaves import KINDS, MOCK, is_model_name
 from arbstr.config.problems import Problems
@@ -161,7 +161,7 @@ def compile_config(
     )
 
 
-def _check_provider(name: schema.Name, provider: schema.Provider, problems: Problems, *, mock: bool) -> None:
+def _check_provider(name: kinds.Name, provider: schema.Provider, problems: Problems, *, mock: bool) -> None:
     kind, path = _kind(name, provider), ("providers", name)
     if kind == MOCK and mock:
         return
@@ -189,7 +189,7 @@ def _check_provider(name: schema.Name, provider: schema.Provider, problems: Prob
         problems.add((*path, "api"), "is for providers of kind openai, expected no such key")
 
 
-def _check_headers(name: schema.Name, provider: schema.Provider, key: Credential, problems: Problems) -> None:
+def _check_headers(name: kinds.Name, provider: schema.Provider, key: Credential, problems: Problems) -> None:
     kind, seen = _kind(name, provider), set[str]()
     fetched = provider.token_command is not None or provider.project is not None
     signed = kind == "bedrock" and key.secret is None and not fetched
@@ -210,17 +210,17 @@ CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x
 """Where a kind of provider wants its ``api_key``, if not in ``authorization``."""
 
 
-def _kind(name: schema.Name, provider: schema.Provider) -> str:
+def _kind(name: kinds.Name, provider: schema.Provider) -> str:
     return provider.kind or (name if name in KINDS else "openai")
 
 
-def _whole(name: schema.Name, provider: schema.Provider) -> schema.Provider:
+def _whole(name: kinds.Name, provider: schema.Provider) -> schema.Provider:
     """A provider with what is usual for its kind in the place of what was left out."""
     kind = _kind(name, provider)
-    local, free = kind == "ollama", schema.Sats(Decimal(0))
+    local, free = kind == "ollama", kinds.Sats(Decimal(0))
     return msgspec.structs.replace(
         provider,
-        kind=schema.Kind(kind),
+        kind=kinds.Kind(kind),
         tier=provider.tier or (Tier.LOCAL if local else Tier.STANDARD),
         input_rate=free if local and provider.input_rate is None else provider.input_rate,
         output_rate=free if local and provider.output_rate is None else provider.output_rate,
@@ -232,8 +232,8 @@ MOST_FOUND = 10_000
 
 
 def _with_models(
-    providers: Mapping[schema.Name, schema.Provider], found: Mapping[str, Iterable[str]]
-) -> dict[schema.Name, schema.Provider]:
+    providers: Mapping[kinds.Name, schema.Provider], found: Mapping[str, Iterable[str]]
+) -> dict[kinds.Name, schema.Provider]:
     """Providers with the models that they were found to have, too. One that is listed under another name keeps the
     settings that it has there."""
     return {
@@ -244,9 +244,9 @@ def _with_models(
     }
 
 
-def _models(provider: schema.Provider, found: Iterable[str]) -> dict[schema.ModelName, schema.Model]:
+def _models(provider: schema.Provider, found: Iterable[str]) -> dict[kinds.ModelName, schema.Model]:
     known = {entry.upstream_model: entry for entry in provider.models.values() if entry.upstream_model}
-    names = [schema.ModelName(name) for name in found if is_model_name(name)]
+    names = [kinds.ModelName(name) for name in found if is_model_name(name)]
     more = {name: known.get(name, schema.Model()) for name in names if name not in provider.models}
     return {**provider.models, **more}
 
@@ -259,7 +259,7 @@ DEFAULT_URLS = {
 """Where a vendor's own API is."""
 
 
-def _base_url(name: schema.Name, provider: schema.Provider) -> str:
+def _base_url(name: kinds.Name, provider: schema.Provider) -> str:
     """The URL that paths are appended to. All kinds but openai want the root, and tolerate its ``/v1``."""
     kind = _kind(name, provider)
     if provider.base_url is None:
@@ -325,7 +325,7 @@ def _output_rate(sats: Decimal | None) -> PicoSats | None:
     return None if sats is None else Rates.per_thousand(input=Decimal(0), output=sats).output
 
 
-def _spec(name: schema.Name, config: schema.Config, key: Credential, routes: Routes) -> ProviderSpec:
+def _spec(name: kinds.Name, config: schema.Config, key: Credential, routes: Routes) -> ProviderSpec:
     provider = config.providers[name]
     return ProviderSpec(
         name=name,

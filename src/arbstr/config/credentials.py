@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from arbstr.config import schema
+from arbstr.config import kinds, schema
 from arbstr.config.environment import key_variable
 from arbstr.config.leaves import api_key
 from arbstr.config.problems import Problems
@@ -25,7 +25,7 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 def credentials(
-    providers: Mapping[schema.Name, schema.Provider], environ: Mapping[str, str], problems: Problems
+    providers: Mapping[kinds.Name, schema.Provider], environ: Mapping[str, str], problems: Problems
 ) -> dict[str, Credential]:
     """The credential of each provider: its own, or by the convention ``ARBSTR_NAME_API_KEY``.
 
@@ -59,7 +59,7 @@ def _by_convention(name: str, variable: str, environ: Mapping[str, str], problem
     if not value:
         return Credential(secret=None, source="none")
     try:
-        key = api_key(Text(value, variable), schema.Key(""))
+        key = api_key(Text(value, variable), kinds.Key(""))
     except ValueError as error:
         problems.add(("providers", name, "api_key"), f"the value of {variable} {error}")
         return Credential(secret=None, source="none")

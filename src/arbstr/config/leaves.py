@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from arbstr.config import planned, schema, units
+from arbstr.config import kinds, planned, units
 from arbstr.config.problems import any_of, nearest
 from arbstr.config.units import Text, misfit, shown
 from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
 from arbstr.domain.secret import Secret
 
-Leaf = Callable[[Any, schema.Key], Any]
+Leaf = Callable[[Any, kinds.Key], Any]
 
 KINDS = ("openai", "anthropic", "azure", "ollama", "bedrock", "gemini")
 MOCK = "mock"
 """The kind of the built-in providers of ``serve --mock``; no file may ask for it."""
-APIS: tuple[str, ...] = typing.get_args(schema.Api)
-LEVELS: tuple[str, ...] = typing.get_args(schema.Level)
-FORMATS: tuple[str, ...] = typing.get_args(schema.Format)
+APIS: tuple[str, ...] = typing.get_args(kinds.Api)
+LEVELS: tuple[str, ...] = typing.get_args(kinds.Level)
+FORMATS: tuple[str, ...] = typing.get_args(kinds.Format)
 STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
@@ -42,7 +42,7 @@ _FRAMING = frozenset(
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
-def boolean(value: Any, key: schema.Key) -> bool:
+def boolean(value: Any, key: kinds.Key) -> bool:
     if isinstance(value, Text) and value.strip().lower() in _BOOLEANS:
         return _BOOLEANS[value.strip().lower()]
     if not isinstance(value, bool):
@@ -50,11 +50,11 @@ def boolean(value: Any, key: schema.Key) -> bool:
     return value
 
 
-def integer(value: Any, key: schema.Key) -> int:
+def integer(value: Any, key: kinds.Key) -> int:
     return units.integer(value, low=key.low, high=key.high)
 
 
-def decimal(value: Any, key: schema.Key) -> Decimal:
+def decimal(value: Any, key: kinds.Key) -> Decimal:
     expected = f"a number from {key.low} to {key.high}"
     exact = units.number(value, expected)
     if not key.low <= exact <= key.high:
@@ -62,7 +62,7 @@ def decimal(value: Any, key: schema.Key) -> Decimal:
     return exact
 
 
-def text(value: Any, key: schema.Key) -> str:
+def text(value: Any, key: kinds.Key) -> str:
     """A string with something in it."""
     if not isinstance(value, str):
         raise ValueError(misfit(value, "a string"))
@@ -71,7 +71,7 @@ def text(value: Any, key: schema.Key) -> str:
     return str(value)
 
 
-def name(value: Any, key: schema.Key) -> str:
+def name(value: Any, key: kinds.Key) -> str:
     """A provider's or rule's name: it stands in headers, metrics and variable names."""
     if not isinstance(value, str):
         raise ValueError(misfit(value, "a name"))
@@ -82,7 +82,7 @@ def name(value: Any, key: schema.Key) -> str:
     return str(value)
 
 
-def model_name(value: Any, key: schema.Key) -> str:
+def model_name(value: Any, key: kinds.Key) -> str:
     if not isinstance(value, str):
         raise ValueError(misfit(value, "the name of a model"))
     if not is_model_name(value):
@@ -97,7 +97,7 @@ def is_model_name(value: str) -> bool:
     return bool(value) and value == value.strip() and value.isprintable() and len(value) <= _LONGEST_MODEL
 
 
-def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
+def api_key(value: Any, key: kinds.Key) -> kinds.ApiKey:
     """A credential that can stand in a header. Its value is in no message."""
     source = value.source if isinstance(value, Text) else "literal"
     if not isinstance(value, str):
@@ -106,10 +106,10 @@ def api_key(value: Any, key: schema.Key) -> schema.ApiKey:
         raise ValueError("is empty, expected a key; leave the line out to call without one")
     if not value.isascii() or not value.isprintable() or " " in value or len(value) > _LONGEST_KEY:
         raise ValueError("has characters in it that no key has (white space, line ends, non-ASCII), expected a key")
-    return schema.ApiKey(secret=Secret(str(value)), source=source)
+    return kinds.ApiKey(secret=Secret(str(value)), source=source)
 
 
-def command(value: Any, key: schema.Key) -> str:
+def command(value: Any, key: kinds.Key) -> str:
     """A command as it is typed, with quotes for what has spaces."""
     line = text(value, key)
     try:
@@ -121,7 +121,7 @@ def command(value: Any, key: schema.Key) -> str:
     return line
 
 
-def header_name(value: Any, key: schema.Key) -> str:
+def header_name(value: Any, key: kinds.Key) -> str:
     """A name as HTTP has them, but for those that say where a message goes, where it ends and what is in it."""
     if not isinstance(value, str):
         raise ValueError(misfit(value, "the name of a header"))
@@ -132,7 +132,7 @@ def header_name(value: Any, key: schema.Key) -> str:
     return str(value)
 
 
-def header_value(value: Any, key: schema.Key) -> schema.HeaderValue:
+def header_value(value: Any, key: kinds.Key) -> kinds.HeaderValue:
     """One line of visible ASCII. It is in no message, for it may be a credential."""
     source = value.source if isinstance(value, Text) else "literal"
     if not isinstance(value, str):
@@ -144,35 +144,35 @@ def header_value(value: Any, key: schema.Key) -> schema.HeaderValue:
             "cannot stand in a header (line ends, non-ASCII, spaces around it, or more than 16 KiB), "
             "expected one line of plain text"
         )
-    return schema.HeaderValue(secret=Secret(str(value)), source=source)
+    return kinds.HeaderValue(secret=Secret(str(value)), source=source)
 
 
-def strategy(value: Any, key: schema.Key) -> Strategy:
+def strategy(value: Any, key: kinds.Key) -> Strategy:
     known = [member.value for member in Strategy]
     word = _word(value, "a strategy", [*known, *STRATEGY_ALIASES], later=planned.STRATEGIES)
     return Strategy(STRATEGY_ALIASES.get(word, word))
 
 
-def kind(value: Any, key: schema.Key) -> str:
+def kind(value: Any, key: kinds.Key) -> str:
     return MOCK if value == MOCK else _word(value, "a kind of provider", KINDS)
 
 
-def api(value: Any, key: schema.Key) -> str:
+def api(value: Any, key: kinds.Key) -> str:
     return _word(value, "an API", APIS)
 
 
-def level(value: Any, key: schema.Key) -> str:
+def level(value: Any, key: kinds.Key) -> str:
     return _word(value.lower() if isinstance(value, str) else value, "a log level", LEVELS)
 
 
-def log_format(value: Any, key: schema.Key) -> str:
+def log_format(value: Any, key: kinds.Key) -> str:
     return _word(value, "a log format", FORMATS)
 
 
 def choice(members: type[enum.Enum]) -> Leaf:
     """A reader of one of the values of ``members``."""
 
-    def read(value: Any, key: schema.Key) -> enum.Enum:
+    def read(value: Any, key: kinds.Key) -> enum.Enum:
         return members(_word(value, "known here", [str(member.value) for member in members]))
 
     return read
@@ -195,21 +195,21 @@ LEAVES: dict[Any, Leaf] = {
     int: integer,
     str: text,
     Decimal: decimal,
-    schema.Seconds: lambda value, key: units.duration(value, zero=key.low == 0),
-    schema.ByteCount: lambda value, key: units.size(value),
-    schema.Sats: lambda value, key: units.rate(value),
-    schema.Url: lambda value, key: units.url(value),
-    schema.StorePath: lambda value, key: units.store(value),
-    schema.Kind: kind,
-    schema.Api: api,
-    schema.Level: level,
-    schema.Format: log_format,
-    schema.Name: name,
-    schema.ModelName: model_name,
-    schema.ApiKey: api_key,
-    schema.Command: command,
-    schema.HeaderName: header_name,
-    schema.HeaderValue: header_value,
+    kinds.Seconds: lambda value, key: units.duration(value, zero=key.low == 0),
+    kinds.ByteCount: lambda value, key: units.size(value),
+    kinds.Sats: lambda value, key: units.rate(value),
+    kinds.Url: lambda value, key: units.url(value),
+    kinds.StorePath: lambda value, key: units.store(value),
+    kinds.Kind: kind,
+    kinds.Api: api,
+    kinds.Level: level,
+    kinds.Format: log_format,
+    kinds.Name: name,
+    kinds.ModelName: model_name,
+    kinds.ApiKey: api_key,
+    kinds.Command: command,
+    kinds.HeaderName: header_name,
+    kinds.HeaderValue: header_value,
     units.Address: lambda value, key: units.address(value),
     Strategy: strategy,
     Commit: choice(Commit),

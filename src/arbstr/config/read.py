@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from arbstr.config import planned, schema, shape
+from arbstr.config import kinds, planned, schema, shape
 from arbstr.config.leaves import LEAVES
 from arbstr.config.parse import Tree, inline
 from arbstr.config.problems import Path, Problems, nearest
@@ -48,7 +48,7 @@ class _Reader:
                 return msgspec.UNSET
         return kind(**given)
 
-    def _value(self, kind: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+    def _value(self, kind: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         if shape.is_table(kind):
             tree = self._tree(raw, "a table", path)
             return self.table(kind, tree, path) if tree is not None else msgspec.UNSET
@@ -60,7 +60,7 @@ class _Reader:
             return self._list(shape.listed(kind), key, raw, path)
         return self._leaf(kind, key, raw, path)
 
-    def _by_name(self, kind: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+    def _by_name(self, kind: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         """A table of tables, also accepted as a list of tables with a ``name`` or, where all has defaults, of names."""
         if raw is None:
             return {}
@@ -83,7 +83,7 @@ class _Reader:
                 found[own] = self.table(kind, tree, (*path, own))
         return {name: value for name, value in found.items() if value is not msgspec.UNSET}
 
-    def _pairs(self, kinds: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+    def _pairs(self, kinds: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         """A table of single values, whose names are the writer's own."""
         name_kind, value_kind = kinds
         tree = self._tree(raw, "a table of names and values", path)
@@ -105,7 +105,7 @@ class _Reader:
             return None, None, path
         return item["name"], {name: value for name, value in item.items() if name != "name"}, path
 
-    def _list(self, kind: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+    def _list(self, kind: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         raw = self._unpacked(raw, path)
         if raw is None:
             return ()
@@ -115,7 +115,7 @@ class _Reader:
         values = [self._value(kind, key, item, (*path, index)) for index, item in enumerate(raw)]
         return tuple(value for value in values if value is not msgspec.UNSET)
 
-    def _leaf(self, kind: Any, key: schema.Key, raw: Any, path: Path) -> Any:
+    def _leaf(self, kind: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         try:
             return LEAVES[kind](raw, key)
         except ValueError as error:
@@ -176,7 +176,7 @@ class _Reader:
 
 
 def _name_type(kind: Any) -> Any:
-    return schema.Name if kind is schema.Provider else schema.ModelName
+    return kinds.Name if kind is schema.Provider else kinds.ModelName
 
 
 def _from(source: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from arbstr.config import schema
+from arbstr.config import kinds, schema
 from arbstr.config.problems import Path, Problems, nearest
 from arbstr.config.units import shown
 from arbstr.domain.money import Rates
@@ -59,15 +59,15 @@ class _Builder:
         self._config = config
         self._problems = problems
 
-    def listed(self) -> list[schema.ModelName]:
+    def listed(self) -> list[kinds.ModelName]:
         """The models that providers list, in configured order, each once."""
         return list(dict.fromkeys(model for provider in self._config.providers.values() for model in provider.models))
 
-    def implicit(self, model: schema.ModelName) -> Route:
+    def implicit(self, model: kinds.ModelName) -> Route:
         """Every provider that lists the model, by the default strategy."""
         return Route(model=model, strategy=self._config.policies.default_strategy, deployments=self._sellers(model))
 
-    def explicit(self, model: schema.ModelName, route: schema.Route) -> Route | None:
+    def explicit(self, model: kinds.ModelName, route: schema.Route) -> Route | None:
         """A route as it was written, or None where something is wrong with it."""
         path: Path = ("models", model)
         if self._problems.within(path):
@@ -90,7 +90,7 @@ class _Builder:
         if route.fallbacks and not route.primary:
             self._problems.add((*path, "fallbacks"), "is given without primary, expected who is tried first there")
 
-    def _endpoints(self, model: schema.ModelName, route: schema.Route, path: Path) -> tuple[Deployment, ...]:
+    def _endpoints(self, model: kinds.ModelName, route: schema.Route, path: Path) -> tuple[Deployment, ...]:
         """The deployments of the route's own endpoints; two that are the same would only repeat a failure."""
         places: list[tuple[Path, schema.Endpoint]] = [((*path, "primary"), route.primary)] if route.primary else []
         places += [((*path, "fallbacks", index), endpoint) for index, endpoint in enumerate(route.fallbacks)]
@@ -104,7 +104,7 @@ class _Builder:
                 found[deployment.name] = deployment
         return tuple(found.values())
 
-    def _endpoint(self, route: schema.ModelName, endpoint: schema.Endpoint, place: Path) -> Deployment | None:
+    def _endpoint(self, route: kinds.ModelName, endpoint: schema.Endpoint, place: Path) -> Deployment | None:
         known = self._config.providers
         if endpoint.provider not in known:
             hint = (
@@ -117,11 +117,11 @@ class _Builder:
             return None
         return self._deployment(endpoint.provider, endpoint.model or route)
 
-    def _sellers(self, model: schema.ModelName) -> tuple[Deployment, ...]:
+    def _sellers(self, model: kinds.ModelName) -> tuple[Deployment, ...]:
         providers = self._config.providers
         return tuple(self._deployment(name, model) for name, provider in providers.items() if model in provider.models)
 
-    def _deployment(self, name: schema.Name, model: schema.ModelName) -> Deployment:
+    def _deployment(self, name: kinds.Name, model: kinds.ModelName) -> Deployment:
         """``model`` at that provider: as it lists it, else by the name it knows it by, else unlisted at its rates."""
         provider = self._config.providers[name]
         same = (listed for listed, entry in provider.models.items() if entry.upstream_model == model)
@@ -144,7 +144,7 @@ class _Builder:
             refuses=REFUSED.get(provider.kind or name, frozenset()),
         )
 
-    def _rates(self, name: schema.Name, model: schema.ModelName, entry: schema.Model) -> Rates:
+    def _rates(self, name: kinds.Name, model: kinds.ModelName, entry: schema.Model) -> Rates:
         provider = self._config.providers[name]
         base_fee = entry.base_fee if entry.base_fee is not None else provider.base_fee
         return Rates.per_thousand(

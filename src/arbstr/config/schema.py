@@ -7,51 +7,30 @@ carries a :class:`Key` with the help text and the bounds. A field without a defa
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, NewType
+from typing import Annotated
 
 import msgspec
 
+from arbstr.config.kinds import (
+    Api,
+    ApiKey,
+    ByteCount,
+    Command,
+    Format,
+    HeaderName,
+    HeaderValue,
+    Key,
+    Kind,
+    Level,
+    ModelName,
+    Name,
+    Sats,
+    Seconds,
+    StorePath,
+    Url,
+)
 from arbstr.config.units import Address
 from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
-from arbstr.domain.secret import Secret
-
-Seconds = NewType("Seconds", float)
-ByteCount = NewType("ByteCount", int)
-Sats = NewType("Sats", Decimal)
-Url = NewType("Url", str)
-StorePath = NewType("StorePath", str)
-Kind = NewType("Kind", str)
-Api = Literal["chat", "responses"]
-Level = Literal["debug", "info", "warning", "error"]
-Format = Literal["json", "text"]
-ModelName = NewType("ModelName", str)
-Command = NewType("Command", str)
-HeaderName = NewType("HeaderName", str)
-Name = NewType("Name", str)
-
-
-class ApiKey(msgspec.Struct, frozen=True):
-    """A credential and where it came from: ``literal``, ``${NAME}`` or the name of an environment variable."""
-
-    secret: Secret
-    source: str
-
-
-class HeaderValue(ApiKey, frozen=True):
-    """The same in a header of one's own, where it may have spaces."""
-
-
-class Key(msgspec.Struct, frozen=True):
-    """What there is to say of a key beyond its type."""
-
-    help: str
-    low: int = 0
-    """Of whole numbers: the least. Of durations: 1 means that 0 is refused."""
-    high: int = 2**31 - 1
-    alias: str | None = None
-    """Another name that is accepted for it."""
-    expected: str = ""
-    """Of required keys: what is missing without it, as it follows "expected"."""
 
 
 class Timeout(msgspec.Struct, frozen=True):

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from arbstr.config import planned, schema
+from arbstr.config import kinds, planned, schema
 from arbstr.config.parse import Tree
 from arbstr.config.units import Address
 
 ROOT = schema.Config
-_VALUES = (Address, schema.ApiKey, schema.HeaderValue)
+_VALUES = (Address, kinds.ApiKey, kinds.HeaderValue)
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     kind: Any
     """Its type, without ``| None``."""
-    key: schema.Key
+    key: kinds.Key
     default: Any
     """``msgspec.NODEFAULT`` where it is required."""
 
