@@ -19,7 +19,13 @@ from arbstr.ports import Headers
 
 NO_WISHES = Wishes()
 
-_BETA = re.compile(rb"[A-Za-z0-9._, -]{1,500}")
+_PASSED_ON: dict[str, tuple[tuple[bytes, re.Pattern[bytes], str], ...]] = {
+    "anthropic": (
+        (b"anthropic-version", re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}"), "a date such as 2023-06-01"),
+        (b"anthropic-beta", re.compile(rb"[A-Za-z0-9._, -]{1,500}"), "names separated by commas"),
+    ),
+}
+"""By the caller's dialect, the headers that a provider of the same one is to see, and what is expected in them."""
 
 
 class HttpCaller:
@@ -75,12 +81,8 @@ class HttpCaller:
         if not self._told:
             self._watcher = asyncio.ensure_future(self._wait_for_departure())
         request = self.dialect.parse(body)
-        beta = self._headers.get(b"anthropic-beta") if self.dialect.name == "anthropic" else None
-        if beta is None:
-            return request
-        if not _BETA.fullmatch(beta):
-            raise InvalidRequest("anthropic-beta is no list of names", param="anthropic-beta")
-        return msgspec.structs.replace(request, headers=(("anthropic-beta", beta.decode()),))
+        headers = _passed_on(self.dialect.name, self._headers)
+        return msgspec.structs.replace(request, headers=headers) if headers else request
 
     async def body(self, max_body: int) -> bytes:
         """The body of a request that may be made at all. Raises GatewayError."""
@@ -187,6 +189,20 @@ def _wishes(headers: dict[bytes, bytes]) -> Wishes:
     if policy is None and commit is None and metadata is None:
         return NO_WISHES
     return Wishes(policy=_text(policy), commit=_text(commit), stream_metadata=_text(metadata))
+
+
+def _passed_on(dialect: str, headers: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+    """What of ``headers`` goes to a provider of the same dialect. Raises InvalidRequest."""
+    found = []
+    for name, pattern, expected in _PASSED_ON.get(dialect, ()):
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not pattern.fullmatch(value):
+            shown = value[:40].decode("latin-1")
+            raise InvalidRequest(f"{name.decode()} is {shown!r}, expected {expected}", param=name.decode())
+        found.append((name.decode(), value.decode()))
+    return tuple(found)
 
 
 def _text(value: bytes | None) -> str | None:

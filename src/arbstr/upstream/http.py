@@ -65,7 +65,7 @@ class HttpProvider:
         self.without_stream_options: set[str] = set()
         """Deployments that refused ``stream_options``: they are asked without it from then on."""
         self._credentials = tuple(credentials)
-        self._heads: dict[tuple[str, str, bool], bytes] = {}
+        self._heads: dict[tuple[str, str, bool, bool], bytes] = {}
 
     @property
     def credentials(self) -> tuple[str, ...]:
@@ -80,25 +80,35 @@ class HttpProvider:
     def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> HttpAttempt:
         return HttpAttempt(self, request, deployment, until)
 
-    def head(self, endpoint: Endpoint, model: str, stream: bool) -> bytes:
-        """The request's head but for its length: the same for every request to one model."""
-        key = (endpoint.dialect, model, stream)
+    def head(self, endpoint: Endpoint, model: str, stream: bool, told: Sequence[tuple[str, str]] = ()) -> bytes:
+        """The request's head but for its length. ``told`` are headers of the caller: without any, it is the same for
+        every request to one model."""
+        key = (endpoint.dialect, model, stream, not told)
         head = self._heads.get(key)
         if head is None:
-            head = self._heads[key] = self._head(endpoint, model, stream)
-        return head
+            lines = [*self._fixed(endpoint, model, stream), *(() if told else self._chosen(endpoint, ()))]
+            head = self._heads[key] = _encoded(lines)
+        return head + _encoded(self._chosen(endpoint, told)) if told else head
 
-    def _head(self, endpoint: Endpoint, model: str, stream: bool) -> bytes:
-        lines = [
+    def _fixed(self, endpoint: Endpoint, model: str, stream: bool) -> list[str]:
+        """The lines that no caller has a say in."""
+        return [
             f"POST {self.prefix}{endpoint.path(model, stream)} HTTP/1.1",
             f"host: {self.origin.authority}",
             "content-type: application/json",
             f"accept: {endpoint.accept}",
             "accept-encoding: identity",
-            *without([f"user-agent: arbstr/{__version__}", *endpoint.headers], self._credentials),
+            *without([f"user-agent: arbstr/{__version__}"], self._credentials),
             *self._credentials,
         ]
-        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+    def _chosen(self, endpoint: Endpoint, told: Sequence[tuple[str, str]]) -> list[str]:
+        """The endpoint's own headers and the caller's. Of the same name, the caller's stands in the place of the
+        endpoint's, and a configured one in the place of both."""
+        ours = without(endpoint.headers, self._credentials)
+        configured = without(endpoint.headers, ours)
+        theirs = without([f"{name}: {value}" for name, value in told], configured)
+        return [*without(ours, theirs), *theirs]
 
 
 class HttpAttempt:
@@ -132,9 +142,7 @@ class HttpAttempt:
             caller = caller_dialect(request.dialect)
             body = caller.encode_same(request, model=deployment.model, stream_options=stream_options)
             dropped: tuple[str, ...] = ()
-            head = provider.head(endpoint, deployment.model, request.stream)
-            for name, value in request.headers:
-                head += f"{name}: {value}\r\n".encode("latin-1")
+            head = provider.head(endpoint, deployment.model, request.stream, request.headers)
         else:
             endpoint, body, dropped = self._translated(stream_options)
             head = provider.head(endpoint, deployment.model, request.stream)
@@ -158,7 +166,7 @@ class HttpAttempt:
                 lines = await signer.sign(path, body)
         except TimeoutError:
             raise UpstreamFailure(FailureKind.TIMEOUT, "there was no credential in time") from None
-        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+        return _encoded(lines)
 
     def _translated(self, stream_options: bool) -> tuple[Endpoint, bytes, tuple[str, ...]]:
         """The request in the provider's own dialect, and what of it cannot be said there."""
@@ -231,6 +239,10 @@ def without(lines: Sequence[str], others: Sequence[str]) -> list[str]:
     """Those of ``lines`` whose header is in none of ``others``."""
     names = {line.partition(":")[0].lower() for line in others}
     return [line for line in lines if line.partition(":")[0].lower() not in names]
+
+
+def _encoded(lines: Sequence[str]) -> bytes:
+    return "".join([f"{line}\r\n" for line in lines]).encode("latin-1")
 
 
 def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:

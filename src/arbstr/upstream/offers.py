@@ -21,7 +21,7 @@ class Endpoint:
     """The same without the wish for usage, for servers that do not know it."""
     accept: str = "application/json, text/event-stream"
     headers: tuple[str, ...] = ()
-    """Lines that go with every request."""
+    """Lines that go with every request, unless the configuration or a caller of this dialect says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
