@@ -35,6 +35,11 @@ _TYPES: dict[Any, str] = {
     kinds.ModelName: "model name",
     kinds.ApiKey: "string",
     kinds.Command: "string",
+    kinds.Phrase: "string",
+    kinds.SecretUrl: "URL",
+    kinds.Host: "host",
+    kinds.Mailbox: "address",
+    kinds.Mailboxes: "list of addresses, or one",
     units.Address: "`HOST:PORT`",
 }
 _PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", kinds.ModelName: "model names"}

@@ -46,8 +46,6 @@ baseline = "dearest"
 rpm = 600
 tpm = 1_000_000
 max_parallel = 50
-[[alerts]]
-type = "webhook"
 [logging]
 log_requests = true
 log_responses = true
@@ -90,7 +88,6 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
     """A configuration may say already that it does not want what is to come."""
     text = (
         """
-    alerts = []
     server = { trusted_proxies = [] }
     auth = { required = false }
     metrics = { listen = "" }

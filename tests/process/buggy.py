@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbstr.cli import main
-from arbstr.config.compile import ProviderSpec
+from arbstr.config.providers import ProviderSpec
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
 from arbstr.ports import Opening, Provider

@@ -18,10 +18,14 @@ Kind = NewType("Kind", str)
 Api = Literal["chat", "responses"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
+AlertType = Literal["webhook", "slack", "email", "apprise"]
 ModelName = NewType("ModelName", str)
 Command = NewType("Command", str)
 HeaderName = NewType("HeaderName", str)
 Name = NewType("Name", str)
+Host = NewType("Host", str)
+Mailbox = NewType("Mailbox", str)
+Mailboxes = NewType("Mailboxes", tuple[str, ...])
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -33,6 +37,14 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 class HeaderValue(ApiKey, frozen=True):
     """The same in a header of one's own, where it may have spaces."""
+
+
+class Phrase(ApiKey, frozen=True):
+    """The same where it may have spaces: a password."""
+
+
+class SecretUrl(ApiKey, frozen=True):
+    """A URL that opens something to whoever knows it."""
 
 
 class Key(msgspec.Struct, frozen=True):

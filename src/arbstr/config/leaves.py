@@ -27,6 +27,7 @@ MOCK = "mock"
 APIS: tuple[str, ...] = typing.get_args(kinds.Api)
 LEVELS: tuple[str, ...] = typing.get_args(kinds.Level)
 FORMATS: tuple[str, ...] = typing.get_args(kinds.Format)
+ALERT_TYPES: tuple[str, ...] = typing.get_args(kinds.AlertType)
 STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
@@ -147,6 +148,41 @@ def header_value(value: Any, key: kinds.Key) -> kinds.HeaderValue:
     return kinds.HeaderValue(secret=Secret(str(value)), source=source)
 
 
+def phrase(value: Any, key: kinds.Key) -> kinds.Phrase:
+    """A password, or what one signs with: one line of ASCII. It is in no message."""
+    source = value.source if isinstance(value, Text) else "literal"
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, 'a string such as "${PASSWORD}"'))
+    if not value.strip():
+        raise ValueError("is empty, expected a string with something in it")
+    if not value.isascii() or not value.isprintable() or len(value) > _LONGEST_KEY:
+        raise ValueError("has line ends or other than ASCII in it, or more than 16 KiB, expected one line of text")
+    return kinds.Phrase(secret=Secret(str(value)), source=source)
+
+
+def secret_url(value: Any, key: kinds.Key) -> kinds.SecretUrl:
+    """What may be a URL; which ones will do, only its reader knows. It is in no message."""
+    source = value.source if isinstance(value, Text) else "literal"
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, 'a string such as "${ALERT_URL}"'))
+    if not value.isascii() or not value.isprintable() or " " in value or len(value) > _LONGEST_KEY:
+        raise ValueError("has white space or other than ASCII in it, or more than 16 KiB, expected a URL")
+    return kinds.SecretUrl(secret=Secret(str(value)), source=source)
+
+
+def mailboxes(value: Any, key: kinds.Key) -> tuple[str, ...]:
+    """A list of addresses, or one string of them with commas in between."""
+    if isinstance(value, str):
+        source = value.source if isinstance(value, Text) else None
+        parts = [part.strip() for part in value.split(",")]
+        value = [part if source is None else Text(part, source) for part in parts]
+    if not isinstance(value, list):
+        raise ValueError(misfit(value, 'a list of addresses such as "ops@example.com"'))
+    if not value:
+        raise ValueError("is empty, expected an address at least")
+    return tuple(units.mailbox(each) for each in value)
+
+
 def strategy(value: Any, key: kinds.Key) -> Strategy:
     known = [member.value for member in Strategy]
     word = _word(value, "a strategy", [*known, *STRATEGY_ALIASES], later=planned.STRATEGIES)
@@ -167,6 +203,10 @@ def level(value: Any, key: kinds.Key) -> str:
 
 def log_format(value: Any, key: kinds.Key) -> str:
     return _word(value, "a log format", FORMATS)
+
+
+def alert_type(value: Any, key: kinds.Key) -> str:
+    return _word(value, "a type of alert", ALERT_TYPES)
 
 
 def choice(members: type[enum.Enum]) -> Leaf:
@@ -204,12 +244,18 @@ LEAVES: dict[Any, Leaf] = {
     kinds.Api: api,
     kinds.Level: level,
     kinds.Format: log_format,
+    kinds.AlertType: alert_type,
     kinds.Name: name,
     kinds.ModelName: model_name,
     kinds.ApiKey: api_key,
     kinds.Command: command,
     kinds.HeaderName: header_name,
     kinds.HeaderValue: header_value,
+    kinds.Phrase: phrase,
+    kinds.SecretUrl: secret_url,
+    kinds.Host: lambda value, key: units.host(value),
+    kinds.Mailbox: lambda value, key: units.mailbox(value),
+    kinds.Mailboxes: mailboxes,
     units.Address: lambda value, key: units.address(value),
     Strategy: strategy,
     Commit: choice(Commit),

@@ -49,7 +49,6 @@ TOP: Tree = {
     "pricing": {"exchange": {"sats_per_usd": NEVER, "sources": [], "poll": NEVER, "max_age": NEVER}},
     "savings": {"baseline": NEVER},
     "limits": {"rpm": NEVER, "tpm": NEVER, "max_parallel": NEVER},
-    "alerts": [],
     "metrics": {"listen": ""},
     "tracing": {"exporter": "none", "endpoint": "", "sample_rate": 1},
     "cache": {

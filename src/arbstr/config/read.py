@@ -46,7 +46,7 @@ class _Reader:
             if field.default is msgspec.NODEFAULT and field.name not in given:
                 self._problems.add((*path, field.name), f"is missing, expected {field.key.expected}")
                 return msgspec.UNSET
-        return kind(**given)
+        return kind(**{fields[name].attribute: value for name, value in given.items()})
 
     def _value(self, kind: Any, key: kinds.Key, raw: Any, path: Path) -> Any:
         if shape.is_table(kind):

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from arbstr.config.alerts import Alert
 from arbstr.config.kinds import (
     Api,
     ApiKey,
@@ -272,4 +273,11 @@ class Config(msgspec.Struct, frozen=True):
     ] = {}
     policies: Annotated[Policies, Key("What may be chosen for whom.")] = Policies()
     resilience: Annotated[Resilience, Key("What to do when a provider fails.")] = Resilience()
+    alerts: Annotated[
+        tuple[Alert, ...],
+        Key(
+            "Where to tell of budgets that are spent, keys that stopped working and circuits that opened: "
+            "[all of it](../how-to/get-alerts.md), to each."
+        ),
+    ] = ()
     logging: Annotated[Logging, Key("Lines on stdout.")] = Logging()

@@ -14,13 +14,15 @@ from arbstr.config.parse import Tree
 from arbstr.config.units import Address
 
 ROOT = schema.Config
-_VALUES = (Address, kinds.ApiKey, kinds.HeaderValue)
+_VALUES = (Address, kinds.ApiKey, kinds.HeaderValue, kinds.Phrase, kinds.SecretUrl)
 
 
 class Field(msgspec.Struct, frozen=True):
     """One key of a table."""
 
     name: str
+    attribute: str
+    """Its name in the struct: another one where the key is a word of Python's."""
     kind: Any
     """Its type, without ``| None``."""
     key: kinds.Key
@@ -48,7 +50,8 @@ def fields(table: type[msgspec.Struct]) -> dict[str, Field]:
     for info in msgspec.structs.fields(table):
         annotated, key = typing.get_args(hints[info.name])
         default = info.default_factory() if info.default_factory is not msgspec.NODEFAULT else info.default
-        found[info.name] = Field(name=info.name, kind=_without_none(annotated), key=key, default=default)
+        name = info.encode_name
+        found[name] = Field(name, attribute=info.name, kind=_without_none(annotated), key=key, default=default)
     return found
 
 

@@ -59,6 +59,11 @@ output_rate = 10
 #max_sats_per_1k_output = 5
 #keywords = ["summarise", "translate"]
 
+# Whom to tell of spent budgets, keys that stopped working and circuits that opened. Also by "slack" and "email".
+#[[alerts]]
+#type = "webhook"
+#url = "https://ops.example.com/arbstr"
+
 [logging]
 # debug, info, warning or error; as json, or as text for people.
 level = "info"

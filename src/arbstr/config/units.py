@@ -36,6 +36,9 @@ _AMOUNT = re.compile(r"([+-]?(?:\d{1,18}(?:\.\d{1,18})?))\s*([A-Za-z]*)\Z", re.A
 _NUMBER = re.compile(r"[+-]?(?:\d[\d_]{0,39})(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d[\d_]{0,39}\Z", re.ASCII)
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}\Z", re.ASCII)
+_LONGEST_MAILBOX = 320
+_LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}"
+_MAILBOX = re.compile(rf"""(?:[^<>@,;:"\\()]*\S\s*<{_LOCAL}@([^\s<>@]+)>|{_LOCAL}@([^\s<>@]+))\Z""")
 
 
 class Text(str):
@@ -193,6 +196,20 @@ def url(value: object) -> str:
     expected = 'a URL such as "https://api.example.com/v1"'
     if not isinstance(value, str):
         raise ValueError(misfit(value, expected))
+    _http_url(value, expected, remedy="expected none: put the key into api_key")
+    if "?" in value:
+        raise ValueError(f"has a query or fragment in it, expected none: {expected}")
+    return value.rstrip("/")
+
+
+def endpoint(value: str) -> str:
+    """One http or https URL to call as it is: it may have a query. It is never shown: it may have a token in it."""
+    _http_url(value, 'a URL such as "https://ops.example.com/hook"', remedy="expected none")
+    return value
+
+
+def _http_url(value: str, expected: str, *, remedy: str) -> None:
+    """Raise unless it can be called; ``remedy`` is for a password in it."""
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"is empty, or has white space or other than ASCII in it, expected {expected}")
     try:
@@ -203,14 +220,34 @@ def url(value: object) -> str:
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"does not begin with http:// or https://, expected {expected}")
     if "@" in parts.netloc:
-        raise ValueError("has a user name or password in it, expected none: put the key into api_key")
+        raise ValueError(f"has a user name or password in it, {remedy}")
     if not host or port == 0 or parts.netloc.endswith(":") or "\\" in value:
         raise ValueError(f"has no host, or no valid port, expected {expected}")
     if not _host_is_plausible(host, bracketed="[" in parts.netloc):
         raise ValueError(f"has a host that is not a name or address in ASCII, expected {expected}")
-    if "?" in value or "#" in value:
+    if "#" in value:
         raise ValueError(f"has a query or fragment in it, expected none: {expected}")
-    return value.rstrip("/")
+
+
+def host(value: object) -> str:
+    """The name or address of a machine; IPv6 without brackets."""
+    expected = 'a host such as "smtp.example.com"'
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, expected))
+    if not (_host_is_plausible(value, bracketed=False) or _host_is_plausible(value, bracketed=True)):
+        raise ValueError(f"{shown(value)} is not a host, expected {expected}")
+    return str(value)
+
+
+def mailbox(value: object) -> str:
+    """``ops@example.com`` or ``Name <ops@example.com>``, on one line and with an address in ASCII."""
+    expected = 'an address such as "ops@example.com" or "Name <ops@example.com>"'
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, expected))
+    match = _MAILBOX.match(value) if len(value) <= _LONGEST_MAILBOX else None
+    if not match or not value.isprintable() or not _host_is_plausible(match[1] or match[2], bracketed=False):
+        raise ValueError(f"{shown(value)} is not an address, expected {expected}")
+    return str(value)
 
 
 def store(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from arbstr.config import schema
+from arbstr.config.alerts import alert_warnings
 from arbstr.config.environment import key_variable
 from arbstr.config.problems import dotted
 from arbstr.config.routes import Routes
@@ -36,6 +37,7 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
         if status < 500 and status not in _MAY_PASS:
             place = f"resilience.retry.retryable_errors[{index}]"
             yield f"{place}: has no effect, as a provider is never tried again after {status}"
+    yield from alert_warnings(config.alerts)
     if config.server.admin_key:
         yield "server.admin_key: nothing uses it in this version"
         if config.server.admin_key.source == "literal":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
 
-from arbstr.config.compile import ProviderSpec
+from arbstr.config.providers import ProviderSpec
 from arbstr.domain.secret import Secret
 from arbstr.ports import Clock, Provider
 from arbstr.upstream.aws import AwsSigner
