@@ -1,4 +1,4 @@
-"""How much of the gateway somebody may use at a time."""
+"""How much one caller may ask for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits on the use of the gateway; None: not limited."""
+    """What one caller may have. None: as much as it likes; a number is at least 1 (ValueError)."""
 
     rpm: int | None = None
-    """Requests per minute."""
+    """Requests a minute."""
     tpm: int | None = None
-    """Tokens per minute, input and output together."""
+    """Tokens a minute, of input and output together."""
     max_parallel: int | None = None
-    """Requests at a time."""
+    """Requests in flight."""
+
+    def __post_init__(self) -> None:
+        for limit in (self.rpm, self.tpm, self.max_parallel):
+            if limit is not None and limit < 1:
+                raise ValueError(f"a limit of {limit}, expected at least 1")
+
+
+NO_LIMITS = Limits()
