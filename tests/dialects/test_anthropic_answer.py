@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from arbstr.dialects.anthropic import CALLER, PING, STOP
 from arbstr.domain.answer import (
     Begin,
@@ -16,6 +18,7 @@ from arbstr.domain.answer import (
     ToolCallBegin,
     ToolCallDelta,
 )
+from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.usage import Usage
@@ -48,28 +51,37 @@ def test_nothing_is_said_before_there_is_something() -> None:
     assert writer.write(frame()) == b""
 
 
-def test_a_late_piece_of_an_earlier_call_goes_to_its_block() -> None:
-    """Some providers mix the arguments of calls; a client keeps them by their index."""
+def test_calls_that_a_provider_mixes_are_blocks_one_after_another() -> None:
+    """Some announce all calls before the arguments of the first; clients know of one open block."""
     writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
     calls: list[Event] = [
         ToolCallBegin(0, "a", "f"),
         ToolCallBegin(1, "b", "g"),
         ToolCallDelta(0, "{}"),
         ToolCallDelta(1, "[]"),
+        Finish(FinishReason.TOOL_CALLS),
     ]
 
-    said = data(writer.write(frame(*calls)))
+    said = [one for one in data(writer.write(frame(*calls))) if "index" in one]
 
-    pieces = [(one["index"], one["delta"]["partial_json"]) for one in said if one["type"] == "content_block_delta"]
-    assert pieces == [(0, "{}"), (1, "[]")]
+    assert [(one["type"].removeprefix("content_block_"), one["index"]) for one in said] == [
+        ("start", 0),
+        ("delta", 0),
+        ("stop", 0),
+        ("start", 1),
+        ("delta", 1),
+        ("stop", 1),
+    ]
+    assert [one["delta"]["partial_json"] for one in said if "delta" in one] == ["{}", "[]"]
 
 
-def test_arguments_of_a_call_that_never_began_are_nothing() -> None:
-    """There is no block that they could belong to."""
+def test_arguments_of_a_call_that_never_began_belong_to_nothing() -> None:
+    """There is no block for them, and without them the answer would be another."""
     writer = CALLER.stream(REQUEST, request_id="r", model="m", created=0)
     writer.write(frame(Begin()))
 
-    assert writer.write(frame(ToolCallDelta(3, "{}"))) == b""
+    with pytest.raises(UpstreamFailure):
+        writer.write(frame(ToolCallDelta(3, "{}")))
 
 
 def test_half_a_character_is_written_as_a_mark() -> None:

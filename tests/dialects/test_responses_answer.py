@@ -242,7 +242,8 @@ def test_an_answer_with_more_to_come_is_incomplete(reason: FinishReason) -> None
 def test_a_tool_call_that_goes_on_after_its_end_cannot_be_told() -> None:
     """An item that is done stays as it is: rather no answer than arguments without their end."""
     stream = writer()
-    stream.write(Frame(b"", events=(ToolCallBegin(0, "call_1", "f"), ToolCallBegin(1, "call_2", "g"))))
+    calls = (ToolCallBegin(0, "call_1", "f"), ToolCallDelta(0, "{}"), ToolCallBegin(1, "call_2", "g"))
+    stream.write(Frame(b"", events=calls))
 
     with pytest.raises(UpstreamFailure) as caught:
         stream.write(Frame(b"", events=(ToolCallDelta(0, "{}"),)))

@@ -1,6 +1,7 @@
 """Answers in the Messages API, made from events: streams, and whole messages.
 
-Blocks follow one another in a stream, so that each event that belongs to another kind of block closes the open one.
+Blocks follow one another in a stream, so that each event that belongs to another kind of block closes the open one, and
+what a provider mixes is put in order.
 The reason of the end waits for the usage, with which it shares an event.
 """
 
@@ -15,6 +16,7 @@ from arbstr.dialects import sse
 from arbstr.dialects.anthropic.errors import error_event
 from arbstr.dialects.anthropic.usage import usage_object
 from arbstr.dialects.openai.usage import merge_usage
+from arbstr.dialects.sequence import Sequencer
 from arbstr.domain.answer import (
     Event,
     Finish,
@@ -62,8 +64,7 @@ class StreamWriter:
         """Of the open block, or of the last."""
         self._text_start = b""
         """What every delta of the open text begins with."""
-        self._calls: dict[int, int] = {}
-        """The block of each tool call."""
+        self._sequencer = Sequencer()
 
     def write(self, frame: Frame) -> bytes:
         if frame.usage is not None:
@@ -73,10 +74,14 @@ class StreamWriter:
             return PING if frame.comment and self._begun else b""
         if len(events) == 1 and type(events[0]) is TextDelta and self._open == "text" and not events[0].choice:
             return self._text_start + _string(events[0].text) + b"}}\n\n"
-        return self._start() + b"".join(map(self._event, events))
+        said = [self._start()]
+        for event in events:
+            if not getattr(event, "choice", 0):  # who asks in this dialect has asked for one
+                said += map(self._event, self._sequencer.take(event))
+        return b"".join(said)
 
     def end(self, *, cost_sats: float | None) -> bytes:
-        said = self._start() + self._close()
+        said = self._start() + b"".join(map(self._event, self._sequencer.rest())) + self._close()
         usage = usage_object(self._usage)
         if cost_sats is not None:
             usage["cost_sats"] = cost_sats
@@ -94,8 +99,6 @@ class StreamWriter:
         return _sse("message_start", {"message": {**self._head, **unfinished}}) + PING
 
     def _event(self, event: Event) -> bytes:
-        if getattr(event, "choice", 0):
-            return b""  # who asks in this dialect has asked for one
         self._end.see(event)
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
@@ -103,12 +106,10 @@ class StreamWriter:
             case ThinkingDelta():
                 return self._thinking(event)
             case ToolCallBegin():
-                said = self._begin("tool_use", {"id": event.id, "name": event.name, "input": {}})
-                self._calls[event.index] = self._index
-                return said
-            case ToolCallDelta(arguments=piece) if piece and event.index in self._calls:
+                return self._begin("tool_use", {"id": event.id, "name": event.name, "input": {}})
+            case ToolCallDelta(arguments=piece) if piece:
                 delta = {"type": "input_json_delta", "partial_json": _clean(piece)}
-                return _sse("content_block_delta", {"index": self._calls[event.index], "delta": delta})
+                return _sse("content_block_delta", {"index": self._index, "delta": delta})
             case Finish():
                 return self._close()
             case _:

@@ -14,6 +14,7 @@ from arbstr.dialects.responses import seal as responses_seal
 from arbstr.dialects.responses.output import CallItem, Growing, MessageItem, OpenItem, ReasoningItem
 from arbstr.dialects.responses.tools import Declared, read_tools
 from arbstr.dialects.responses.usage import usage_object
+from arbstr.dialects.sequence import Sequencer
 from arbstr.domain.answer import (
     Event,
     Finish,
@@ -82,7 +83,7 @@ class ResponseStream:
         self._output: list[dict[str, Any]] = []
         self._open: OpenItem | None = None
         self._text: Growing | None = None
-        self._call = -1
+        self._sequencer = Sequencer()
         self._refused = False
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
@@ -106,7 +107,8 @@ class ResponseStream:
         self._begin()
         for event in events:
             if not getattr(event, "choice", 0):
-                self._take(event)
+                for next_one in self._sequencer.take(event):
+                    self._take(next_one)
         return self._said()
 
     def end(self, *, cost_sats: float | None) -> bytes:
@@ -127,6 +129,8 @@ class ResponseStream:
 
     def response(self, *, cost_sats: float | None = None) -> dict[str, Any]:
         """The whole response, which is over now."""
+        for event in self._sequencer.rest():
+            self._take(event)
         if self._finish is FinishReason.REFUSAL and not self._refused:
             self._take(RefusalDelta(_DECLINED))
         reason = _INCOMPLETE.get(self._finish) if self._finish is not None else None
@@ -164,11 +168,7 @@ class ResponseStream:
                 self._think(event)
             case ToolCallBegin():
                 self._call_tool(event)
-            case ToolCallDelta(index=index, arguments=arguments) if arguments:
-                if not isinstance(self._open, CallItem) or index != self._call:
-                    raise UpstreamFailure(
-                        FailureKind.UNREADABLE, "The provider went on with a tool call that was over."
-                    )
+            case ToolCallDelta(arguments=arguments) if arguments and isinstance(self._open, CallItem):
                 growing = self._open.grow()
                 if growing is not None:
                     self._delta(growing, arguments)
@@ -212,7 +212,6 @@ class ResponseStream:
         tool = self._tools.get(event.name) or Declared(event.name)
         item_id = ("ctc_" if tool.custom else "fc_") + self._item_key()
         self._open = CallItem(self._send, item_id, len(self._output), event.id, tool)
-        self._call = event.index
 
     def _close(self, status: str = "completed") -> None:
         self._text = None
