@@ -173,10 +173,13 @@ class RequestLog(RecordSink, Protocol):
         page: int,
         per_page: int,
         order: str = "desc",
-    ) -> Page: ...
+        key_id: str | None = None,
+    ) -> Page:
+        """Of all entries, or of those of one key. Raises LogUnavailable where the log cannot be read."""
+        ...
 
-    async def find(self, request_id: str) -> dict[str, Any] | None:
-        """One entry with its attempts, or None. Raises LogUnavailable where the log cannot be read."""
+    async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:
+        """One entry with its attempts, or None; also None where it is not that key's. Raises LogUnavailable."""
         ...
 
     def health(self) -> LogHealth: ...

@@ -76,6 +76,24 @@ async def test_filters_narrow_entries_and_total(tmp_path: Path) -> None:
     assert (found[4].since, found[4].until) == (200.0, 300.0)
 
 
+async def test_a_key_sees_its_own_entries_alone(tmp_path: Path) -> None:
+    """Pages, totals and single entries: what is another's, or nobody's, is not there for it."""
+    log = SqliteLog.open(tmp_path / "log.db", on_problem=Problems())
+    own, other, nobodys = request(key_id="key_1"), request(key_id="key_2"), request()
+    for record in (own, other, nobodys):
+        log.request(record)
+    log.flush(20)
+
+    page = await log.page(page=1, per_page=10, key_id="key_1")
+    found = [await log.find(each.correlation_id, key_id="key_1") for each in (own, other, nobodys)]
+    stranger = await log.page(page=1, per_page=10, key_id="key_3")
+
+    await log.aclose()
+    assert ([entry["id"] for entry in page.entries], page.total) == ([own.correlation_id], 1)
+    assert [entry and entry["id"] for entry in found] == [own.correlation_id, None, None]
+    assert (stranger.entries, stranger.total) == ([], 0)
+
+
 @pytest.mark.parametrize("request_id", ["", "nobody's", "\ud800", "a\0b", "x" * 100_000, "' OR 1 --"])
 async def test_an_id_that_is_not_there_is_none(tmp_path: Path, request_id: str) -> None:
     """Whatever stands in the address, the answer is that there is no such entry."""

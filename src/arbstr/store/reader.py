@@ -30,6 +30,7 @@ _FILTERS = {
     "provider": "provider = ?",
     "success": "success = ?",
     "streaming": "streaming = ?",
+    "key_id": "key_id = ?",
 }
 
 
@@ -59,6 +60,7 @@ class Reader:
         provider: str | None = None,
         success: bool | None = None,
         streaming: bool | None = None,
+        key_id: str | None = None,
     ) -> Page:
         """The ``page``-th page, from 1, of the entries that match every filter given; ``total`` counts all of them.
 
@@ -72,6 +74,7 @@ class Reader:
             "provider": storable(provider),
             "success": success,
             "streaming": streaming,
+            "key_id": storable(key_id),
         }
         filters = {name: value for name, value in given.items() if value is not None}
         where = " AND ".join(_FILTERS[name] for name in filters) or "1"
@@ -88,13 +91,13 @@ class Reader:
 
         return await self._read(work)
 
-    async def find(self, request_id: str) -> dict[str, Any] | None:
-        """The entry of one request with its attempts in their order, or None."""
+    async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:
+        """The entry of one request with its attempts in their order, or None. With ``key_id``, of that key's alone."""
         key = storable(request_id)
 
         def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
             row = connection.execute("SELECT * FROM requests WHERE correlation_id = ?", [key]).fetchone()
-            if row is None:
+            if row is None or (key_id is not None and row["key_id"] != key_id):
                 return None
             attempts = connection.execute("SELECT * FROM attempts WHERE request_id = ? ORDER BY ordinal", [key])
             return entry_with_attempts(row, attempts)

@@ -78,6 +78,7 @@ class SqliteLog:
         provider: str | None = None,
         success: bool | None = None,
         streaming: bool | None = None,
+        key_id: str | None = None,
     ) -> Page:
         """One page of the entries, newest first unless ``order`` is ``asc``; see :meth:`Reader.page`."""
         return await self._reader.page(
@@ -90,11 +91,12 @@ class SqliteLog:
             provider=provider,
             success=success,
             streaming=streaming,
+            key_id=key_id,
         )
 
-    async def find(self, request_id: str) -> dict[str, Any] | None:
-        """One entry with its attempts, or None."""
-        return await self._reader.find(request_id)
+    async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:
+        """One entry with its attempts, or None; with ``key_id``, of that key's alone."""
+        return await self._reader.find(request_id, key_id=key_id)
 
     def health(self) -> LogHealth:
         return self._writer.health()
