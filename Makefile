@@ -10,7 +10,7 @@ COVERAGE_MIN := 90
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint fmt bench compat soak lock clean
+.PHONY: help run setup test lint fmt bench compat soak prices lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ compat: setup ## run the gateway in front of a provider that was not written her
 
 soak: setup ## 50,000 requests, and what they leave in memory
 	@$(PY) -m tests.soak $(ARGS)
+
+prices: setup ## compile the price catalogue anew, from the data that is locked
+	@$(PY) -m arbstr.catalogue.build $(ARGS)
 
 lock: ## renew the locked requirements (ARGS='--upgrade-package NAME' for one)
 	@bash scripts/setup.sh lock
