@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.e2e.gateway import CONFIG, Gateway, gateway
+import pytest
+
+from tests.e2e.gateway import CONFIG, Ask, Gateway, gateway
+from tests.e2e.test_dialects import bedrock
 
 TOKEN = "cashuB-0123456789abcdef"
 
@@ -59,6 +63,46 @@ async def test_a_token_command_that_fails_is_the_keys_failure(tmp_path: Path) ->
         assert health["circuit"]["set_aside"]["reason"] == "key"
         assert "The token command cannot be started" in health["circuit"]["set_aside"]["error"]
         assert running.alpha.asks == []
+
+
+async def test_aws_requests_are_signed_by_the_credential_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Here, the environment; and what of it a provider quotes is masked for callers, in the log and in its lines."""
+    secret, session = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjEXAMPLETOKEN=="
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", secret), ("SESSION_TOKEN", session)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+    async def quote(ask: Ask, status: str, kind: str) -> None:
+        message = f"no: {ask.header('x-amz-security-token')}, {secret}"
+        await ask.answer({"message": message}, status=status, headers=(b"x-amzn-errortype: " + kind.encode(),))
+
+    async with keyless(tmp_path, 'kind = "bedrock"\nregion = "eu-central-1"') as running:
+        running.alpha.usual = bedrock
+        running.alpha.next = [
+            bedrock,
+            lambda ask: quote(ask, "400 Bad Request", "ValidationException"),
+            lambda ask: quote(ask, "403 Forbidden", "InvalidSignatureException"),
+        ]
+
+        replies = [await running.chat() for _ in range(3)]
+        shown = [reply.body for reply in replies]
+        shown += [json.dumps(await running.row(reply)).encode() for reply in replies]
+        shown.append((await running.get("/v1/providers")).body)
+        shown.append((await running.get("/health")).body)
+
+    served, refused, elsewhere = replies
+    assert (served.status, refused.status, elsewhere.headers["x-arbstr-provider"]) == (200, 400, "beta")
+    signature = running.alpha.asks[0].header("authorization") or ""
+    assert signature.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-central-1/bedrock/aws4_request" in signature
+    assert running.alpha.asks[0].header("x-amz-security-token") == session
+    assert refused.error["message"].endswith("no: IQoJb3***, wJalrX***")
+    lines = capfd.readouterr().out
+    assert "IQoJb3***" in lines
+    for text in (*shown, lines.encode()):
+        assert secret.encode() not in text
+        assert session.encode() not in text
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ import anthropic
 import openai
 import pytest
 
-from arbstr.upstream.http import HttpProvider
 from tests.dialects.vendors import event as bedrock_event
 from tests.e2e.gateway import Ask, Behaviour, Gateway, gateway
 
@@ -358,32 +357,6 @@ async def test_a_translated_stream_that_breaks_says_so(tmp_path: Path, path: str
             assert end not in reply.body
         (row,) = await running.rows(1)
         assert row["stream_status"] == "truncated"
-
-
-async def test_aws_requests_are_signed_without_a_bearer_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the credential chain: here, the environment."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    async with running_kind(tmp_path, "bedrock") as running:
-        provider = running.service.providers["alpha"]
-        assert isinstance(provider, HttpProvider)
-        from arbstr.service import SystemClock
-        from arbstr.upstream.aws import AwsSigner
-        from arbstr.upstream.credentials_aws import CredentialChain
-
-        provider._credentials = ()
-        provider.signer = AwsSigner(
-            base_url=running.alpha.url, region="eu-central-1", credentials=CredentialChain(SystemClock())
-        )
-        running.alpha.usual = bedrock
-
-        assert (await running.chat()).status == 200
-
-        header = running.alpha.asks[0].header("authorization")
-        assert header is not None
-        assert header.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-        assert "/eu-central-1/bedrock/aws4_request" in header
 
 
 async def test_more_choices_than_a_provider_gives_are_asked_of_another(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from arbstr.domain.errors import FailureKind, UpstreamFailure
+from arbstr.domain.secret import Secret
 from arbstr.testing import FakeClock
-from arbstr.upstream.credentials_aws import CredentialChain, botocore_chain
+from arbstr.upstream.credentials_aws import CredentialChain, Found, botocore_chain
 
 Frozen = namedtuple("Frozen", ["access_key", "secret_key", "token"])
 
@@ -33,10 +36,14 @@ class Source:
         return Frozen(f"AKID{len(self.threads)}", "secret", None)
 
 
+def chain_of(find: Callable[[], Found | None], clock: FakeClock | None = None) -> CredentialChain:
+    return CredentialChain(clock or FakeClock(), learn=lambda *secrets: None, find=find)
+
+
 async def test_one_question_for_all() -> None:
     """Those who ask at the same time are answered by one question, asked in a thread."""
     source = Source()
-    chain = CredentialChain(FakeClock(), find=lambda: source)
+    chain = chain_of(lambda: source)
 
     found = await asyncio.gather(*(chain.get() for _ in range(20)))
 
@@ -48,7 +55,7 @@ async def test_one_question_for_all() -> None:
 async def test_refresh_beside_requests() -> None:
     """After a minute they are asked for again, while requests go on with what there is; after ten they wait."""
     clock, source = FakeClock(), Source()
-    chain = CredentialChain(clock, find=lambda: source)
+    chain = chain_of(lambda: source, clock)
     await chain.get()
 
     clock.advance(59)
@@ -68,7 +75,7 @@ async def test_refresh_beside_requests() -> None:
 async def test_failed_refresh() -> None:
     """Where they cannot be refreshed, the old ones serve as long as they may; then requests fail, until it works."""
     clock, source = FakeClock(), Source()
-    chain = CredentialChain(clock, find=lambda: source)
+    chain = chain_of(lambda: source, clock)
     await chain.get()
     source.error = RuntimeError("secret in a message")
 
@@ -88,7 +95,7 @@ async def test_cancelled_question() -> None:
     """Who leaves takes nobody's credentials away."""
     source = Source()
     source.gate.clear()
-    chain = CredentialChain(FakeClock(), find=lambda: source)
+    chain = chain_of(lambda: source)
     leaving, staying = asyncio.create_task(chain.get()), asyncio.create_task(chain.get())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -100,10 +107,25 @@ async def test_cancelled_question() -> None:
     assert leaving.cancelled()
 
 
+async def test_what_is_secret_is_learned_before_it_is_used() -> None:
+    """The key, and the session token where there is one, each time they were asked for."""
+
+    clock, learned = FakeClock(), list[tuple[Secret, ...]]()
+    frozen = [Frozen("AKID1", "secret-1", "token-1"), Frozen("AKID2", "secret-2", None)]
+    source = SimpleNamespace(get_frozen_credentials=lambda: frozen.pop(0))
+    chain = CredentialChain(clock, learn=lambda *secrets: learned.append(secrets), find=lambda: source)
+
+    await chain.get()
+    clock.advance(601)
+    await chain.get()
+
+    assert [[secret.reveal() for secret in each] for each in learned] == [["secret-1", "token-1"], ["secret-2"]]
+
+
 async def test_none_found() -> None:
     """No credentials are the key's failure, and are looked for again."""
     found = [None, Source()]
-    chain = CredentialChain(FakeClock(), find=lambda: found.pop(0))
+    chain = chain_of(lambda: found.pop(0))
 
     with pytest.raises(UpstreamFailure, match="No AWS credentials were found") as failed:
         await chain.get()
@@ -125,8 +147,8 @@ async def test_botocore_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s2")
 
-    by_environment = await CredentialChain(FakeClock()).get()
-    by_profile = await CredentialChain(FakeClock(), find=lambda: botocore_chain("work")).get()
+    by_environment = await chain_of(botocore_chain).get()
+    by_profile = await chain_of(lambda: botocore_chain("work")).get()
 
     assert (by_environment.access_key, by_environment.secret_key.reveal(), by_environment.token) == (
         "AKIDENV",
@@ -144,4 +166,4 @@ async def test_unknown_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
 
     with pytest.raises(UpstreamFailure, match="cannot be read \\(ProfileNotFound\\)"):
-        await CredentialChain(FakeClock(), find=lambda: botocore_chain("nobody")).get()
+        await chain_of(lambda: botocore_chain("nobody")).get()

@@ -20,6 +20,18 @@ def test_what_is_learned_is_masked_from_then_on() -> None:
     assert redact("configured-1 and short") == "config*** and short"
 
 
+def test_secrets_that_are_used_together_are_masked_together() -> None:
+    """An AWS key and its session token count as one, however often they are learned."""
+    redact = Redactor([])
+
+    for number in (1, 2, 3, 3):
+        redact.learn("alpha", Secret(f"key-aaaaaa-{number}"), Secret(f"session-{number}"))
+
+    assert redact("key-aaaaaa-1, session-1") == "key-aaaaaa-1, session-1"
+    assert redact("key-aaaaaa-2, session-2") == "key-aa***, ***"
+    assert redact("key-aaaaaa-3, session-3") == "key-aa***, ***"
+
+
 def test_the_beginning_of_a_secret_at_a_cut_is_masked() -> None:
     """Of those that were learned too; below eight characters it may be anything."""
     redact = Redactor([])

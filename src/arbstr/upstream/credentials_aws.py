@@ -45,10 +45,14 @@ def botocore_chain(profile: str | None = None) -> Found | None:
 
 
 class CredentialChain:
-    """The credentials of one provider, as they are now."""
+    """The credentials of one provider, as they are now. ``learn`` hears of what of them is secret, so that it can be
+    masked."""
 
-    def __init__(self, clock: Clock, *, find: Callable[[], Found | None] = botocore_chain) -> None:
+    def __init__(
+        self, clock: Clock, *, learn: Callable[..., None], find: Callable[[], Found | None] = botocore_chain
+    ) -> None:
         self._clock = clock
+        self._learn = learn
         self._find = find
         self._source: Found | None = None
         self._current: AwsCredentials | None = None
@@ -76,6 +80,7 @@ class CredentialChain:
             raise UpstreamFailure(
                 FailureKind.KEY_REFUSED, f"AWS credentials cannot be read ({type(error).__name__})."
             ) from error
+        self._learn(found.secret_key, *(() if found.token is None else (found.token,)))
         self._current, self._since = found, self._clock.monotonic()
         return found
 

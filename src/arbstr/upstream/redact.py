@@ -10,7 +10,7 @@ SHORTEST = 8
 """Characters of a secret, or of the beginning of one, that are masked."""
 
 REMEMBERED = 2
-"""Of one owner: the secret that is in use, and the one before it, whose requests may still be under way."""
+"""Of one owner: the secrets that are in use, and those before them, whose requests may still be under way."""
 
 
 class Redactor:
@@ -19,14 +19,15 @@ class Redactor:
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         self._known = tuple(_pairs(secrets))
-        self._learned: dict[str, tuple[Secret, ...]] = {}
+        self._learned: dict[str, tuple[tuple[Secret, ...], ...]] = {}
         self._all = self._known
 
-    def learn(self, owner: str, secret: Secret) -> None:
-        """Mask ``secret`` from now on, until ``owner`` has had as many newer ones as are remembered."""
-        known = [each for each in self._learned.get(owner, ()) if each != secret]
-        self._learned[owner] = (secret, *known)[:REMEMBERED]
-        learned = [secret for secrets in self._learned.values() for secret in secrets]
+    def learn(self, owner: str, *secrets: Secret) -> None:
+        """Mask ``secrets``, which are used together, from now on, until ``owner`` has had as many newer ones as are
+        remembered."""
+        known = [each for each in self._learned.get(owner, ()) if each != secrets]
+        self._learned[owner] = (secrets, *known)[:REMEMBERED]
+        learned = [secret for sets in self._learned.values() for each in sets for secret in each]
         self._all = (*self._known, *_pairs(learned))
 
     def __call__(self, text: str) -> str:

@@ -132,9 +132,8 @@ def _bedrock(spec: ProviderSpec, means: Means) -> Provider:
     endpoint = Endpoint("bedrock", bedrock.path, bedrock.BedrockDialect(), accept="*/*")
     signer = None
     if spec.api_key is None and not spec.token_command:
-        signer = AwsSigner(
-            base_url=spec.base_url, region=spec.region or "us-east-1", credentials=CredentialChain(means.clock)
-        )
+        chain = CredentialChain(means.clock, learn=partial(means.redact.learn, spec.name))
+        signer = AwsSigner(base_url=spec.base_url, region=spec.region or "us-east-1", credentials=chain)
     return _http(spec, means, Offer(endpoint), _bearer(spec.api_key), signer)
 
 
