@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from arbstr.dialects.listings import ollama_models, openai_models, vertex_models
+from arbstr.dialects.listings import next_page, ollama_models, openai_models, vertex_models
 
 OPENAI = {"object": "list", "data": [{"id": "gpt-4o", "object": "model"}, {"id": "o3"}]}
 ANTHROPIC = {"data": [{"type": "model", "id": "claude-sonnet-4-5", "display_name": "x"}], "has_more": False}
@@ -53,3 +53,20 @@ def test_what_is_no_list_is_refused(read: Callable[[bytes], list[str]], body: by
     """An error page must not look like a provider without models."""
     with pytest.raises(ValueError):
         read(body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "token"),
+    [
+        ({"models": [], "nextPageToken": "a"}, "a"),
+        ({"inferenceProfileSummaries": [], "nextToken": "b"}, "b"),
+        ({"data": [], "has_more": True, "last_id": "c"}, "c"),
+        ({"data": [], "has_more": True, "last_id": None}, None),
+        ({"data": [], "has_more": False, "last_id": "c"}, None),
+        ({"models": [], "nextPageToken": ""}, None),
+        ([], None),
+    ],
+)
+def test_the_next_part_is_asked_for_by_what_the_last_one_says(answer: object, token: str | None) -> None:
+    """Nothing, where it was the last."""
+    assert next_page(json.dumps(answer).encode()) == token

@@ -117,17 +117,65 @@ async def test_each_kind_lists_its_models_by_its_own_call(tmp_path: Path, kind: 
         assert set(names) <= {each["model"] for each in shown}
 
 
-async def test_lists_in_parts_are_read_to_their_end(tmp_path: Path) -> None:
-    """Google's say by what to ask for the next one."""
-    path = "/v1beta/models?pageSize=1000"
-    last = {"models": [{"name": "models/gemini-9", "supportedGenerationMethods": ["generateContent"]}]}
-    answers = {path: {**GEMINI, "nextPageToken": "a/b="}, f"{path}&pageToken=a%2Fb%3D": last}
-    async with gateway(tmp_path, provider='kind = "gemini"\nauto_discover = true') as running:
-        running.alpha.usual = listing(answers, gemini)
+IN_PARTS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "gemini": (
+        {
+            "/v1beta/models?pageSize=1000": {**GEMINI, "nextPageToken": "a/b="},
+            "/v1beta/models?pageSize=1000&pageToken=a%2Fb%3D": {
+                "models": [{"name": "models/gemini-9", "supportedGenerationMethods": ["generateContent"]}]
+            },
+        },
+        ["gemini-2.5-flash", "gemini-9"],
+    ),
+    "anthropic": (
+        {
+            "/v1/models?limit=1000": {**ANTHROPIC, "has_more": True, "last_id": "claude-sonnet-4-5"},
+            "/v1/models?limit=1000&after_id=claude-sonnet-4-5": {
+                "data": [{"id": "claude-old", "lifecycle": "retired"}, {"id": "claude/x"}],
+                "has_more": True,
+                "last_id": "claude/x",
+            },
+            "/v1/models?limit=1000&after_id=claude%2Fx": {"data": [{"id": "claude-9"}], "has_more": False},
+        },
+        ["claude-sonnet-4-5", "claude/x", "claude-9"],
+    ),
+    "bedrock": (
+        {
+            "/foundation-models?byOutputModality=TEXT": FOUNDATION,
+            "/inference-profiles?maxResults=1000": {**PROFILES, "nextToken": "+"},
+            "/inference-profiles?maxResults=1000&nextToken=%2B": {
+                "inferenceProfileSummaries": [{"inferenceProfileId": "us.amazon.nova-pro-v1:0", "status": "ACTIVE"}]
+            },
+        },
+        ["amazon.nova-lite-v1:0", "eu.amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1:0"],
+    ),
+}
 
-        await known(running, "gemini-2.5-flash", "gemini-9")
 
-        assert [ask.path for ask in running.alpha.asks if ask.path.startswith(path)][-2:] == list(answers)
+@pytest.mark.parametrize("kind", IN_PARTS)
+async def test_lists_in_parts_are_read_to_their_end(tmp_path: Path, kind: str) -> None:
+    """Each vendor says in its own way by what to ask for the next part."""
+    answers, names = IN_PARTS[kind]
+    async with gateway(tmp_path, provider=f'kind = "{kind}"\nauto_discover = true') as running:
+        running.alpha.usual = listing(answers, good)
+
+        await known(running, *names)
+
+        shown = (await running.get("/v1/providers")).json()["data"][0]["models"]
+        assert [each["model"] for each in shown if each["model"] != "gpt-4o"] == names
+        assert sorted(ask.path for ask in running.alpha.asks) == sorted(answers)
+
+
+async def test_a_list_whose_next_part_is_the_same_again_is_read_once_more(tmp_path: Path) -> None:
+    """As imitators of Anthropic send it, which do not know of parts."""
+    whole = {**ANTHROPIC, "has_more": True, "last_id": "claude-sonnet-4-5"}
+    answers = {path: whole for path in IN_PARTS["anthropic"][0]}
+    async with gateway(tmp_path, provider='kind = "anthropic"\nauto_discover = true') as running:
+        running.alpha.usual = listing(answers, good)
+
+        await known(running, "claude-sonnet-4-5")
+
+        assert [ask.path for ask in running.alpha.asks] == list(answers)[:2]
 
 
 async def test_a_provider_that_is_down_at_the_start_blocks_nothing(tmp_path: Path) -> None:

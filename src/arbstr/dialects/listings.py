@@ -38,10 +38,12 @@ def vertex_models(body: bytes) -> list[str]:
 
 
 def next_page(body: bytes) -> str | None:
-    """What to ask for the next part of a list by, where Google's or AWS's answer is not all of it."""
+    """What to ask for the next part of a list by, where Google's, AWS's or Anthropic's answer is not all of it."""
     value = lenient.read(body)
     if type(value) is not dict:
         return None
+    if value.get("has_more") is True:
+        return lenient.text(value.get("last_id"))
     return lenient.text(value.get("nextPageToken")) or lenient.text(value.get("nextToken"))
 
 

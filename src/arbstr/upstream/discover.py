@@ -95,13 +95,14 @@ class Listing:
 
     async def _pages(self) -> list[str]:
         names: list[str] = []
-        path = self._path
+        path, before = self._path, None
         for _ in range(MOST_PAGES):
             body = await self._body(self._prefix + path)
             names += self._read(body)
             token = next_page(body) if self._page_key else None
-            if token is None:
+            if token is None or token == before:  # some imitators send the first part, whatever they are asked for
                 break
+            before = token
             path = f"{self._path}&{self._page_key}={quote(token, safe='')}"
         return names
 

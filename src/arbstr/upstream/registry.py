@@ -93,15 +93,16 @@ def _deployment_path(operation: str, version: str) -> Callable[[str, bool], str]
 
 
 def _anthropic(spec: ProviderSpec, means: Means) -> Provider:
-    from arbstr.dialects.anthropic import API_VERSION, AnthropicProvider
+    from arbstr.dialects import anthropic
 
-    endpoint = Endpoint(
-        "anthropic",
-        _fixed("/v1/messages"),
-        AnthropicProvider(),
-        headers=(f"anthropic-version: {API_VERSION}",),
-    )
-    return _http(spec, means, Offer(endpoint, {"anthropic": endpoint}), _header("x-api-key", spec.api_key))
+    endpoint = Endpoint("anthropic", _fixed(anthropic.PATH), anthropic.PROVIDER, headers=_anthropic_headers())
+    return _http(spec, means, Offer(endpoint, {"anthropic": endpoint}), _header(anthropic.KEY_HEADER, spec.api_key))
+
+
+def _anthropic_headers() -> tuple[str, ...]:
+    from arbstr.dialects.anthropic import API_VERSION
+
+    return (f"anthropic-version: {API_VERSION}",)
 
 
 def _gemini(spec: ProviderSpec, means: Means) -> Provider:
@@ -196,7 +197,7 @@ def listings(specs: Sequence[ProviderSpec], providers: Mapping[str, Provider]) -
 
 
 def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
-    from arbstr.dialects import bedrock, gemini
+    from arbstr.dialects import anthropic, bedrock, gemini
     from arbstr.dialects import listings as formats
 
     connect, name = spec.timeouts.connect, spec.name
@@ -217,11 +218,17 @@ def _listings(spec: ProviderSpec, provider: HttpProvider) -> list[Listing]:
             for path in bedrock.MODELS_PATHS
         ]
     if spec.kind == "anthropic":
-        from arbstr.dialects.anthropic import API_VERSION
-
-        headers = (f"anthropic-version: {API_VERSION}",)
-        path, read = "/v1/models?limit=1000", formats.openai_models
-        return [Listing(name, provider, path=path, read=read, headers=headers, connect_timeout=connect)]
+        return [
+            Listing(
+                name,
+                provider,
+                path=anthropic.MODELS_PATH,
+                read=anthropic.read_models,
+                headers=_anthropic_headers(),
+                page_key="after_id",
+                connect_timeout=connect,
+            )
+        ]
     azure = "/openai/v1/models"
     if spec.api_version is not None:
         azure = f"/openai/models?api-version={quote(spec.api_version, safe='')}"

@@ -24,9 +24,7 @@ from arbstr.domain.request import ChatRequest
 
 __all__ = [
     "API_VERSION",
-    "BASE_URL",
     "CALLER",
-    "COUNT_PATH",
     "KEY_HEADER",
     "MODELS_PATH",
     "PATH",
@@ -50,10 +48,8 @@ __all__ = [
 ]
 
 
-BASE_URL = "https://api.anthropic.com"
 KEY_HEADER = "x-api-key"
 PATH = "/v1/messages"
-COUNT_PATH = "/v1/messages/count_tokens"
 MODELS_PATH = "/v1/models?limit=1000"
 """Where the models are listed; a GET."""
 
