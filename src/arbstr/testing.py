@@ -4,19 +4,35 @@ that passes its deadline times out, on a clock that only moves when somebody wai
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.chat import ChatProvider
 from arbstr.domain.alert import Alert
-from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
+from arbstr.domain.errors import (
+    CallerLeft,
+    Conflict,
+    FailureKind,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    UpstreamFailure,
+)
 from arbstr.domain.events import Frame
+from arbstr.domain.identity import ID_PREFIX, SECRET_BYTES, Key, new_secret, secret_hash
+from arbstr.domain.money import Currency
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
-from arbstr.ports import Headers
+from arbstr.domain.secret import Secret
+from arbstr.policy.key_changes import KeyChange, changed
+from arbstr.ports import Clock, Headers
 
 Item = bytes | float | UpstreamFailure | asyncio.Event
 Step = UpstreamFailure | Sequence[Item]
@@ -150,8 +166,17 @@ class ScriptedCaller:
     endpoint = "chat.completions"
 
     def __init__(
-        self, body: bytes, *, wishes: Wishes | None = None, request_id: str = "request-1", dialect: str = "openai"
+        self,
+        body: bytes,
+        *,
+        wishes: Wishes | None = None,
+        request_id: str = "request-1",
+        dialect: str = "openai",
+        credential: bytes | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
+        self.credential = credential
+        self.address = address
         self.dialect = caller_dialect(dialect)
         self.request_id = request_id
         self.wishes = wishes if wishes is not None else Wishes()
@@ -243,3 +268,78 @@ class ListAlerts:
 
     def raise_alert(self, alert: Alert) -> None:
         self.raised.append(alert)
+
+
+class MemoryKeys:
+    """Gateway keys in a list, with secrets that count up: implements :class:`~arbstr.ports.KeyStore`.
+
+    ``currency`` is that of budgets whose currency a change leaves open.
+    """
+
+    def __init__(self, clock: Clock, *, currency: Currency = Currency.SATS) -> None:
+        self.keys: dict[str, Key] = {}
+        """By id, the oldest first."""
+        self.refusal: GatewayError | None = None
+        """What every call raises from now on."""
+        self._clock = clock
+        self._currency = currency
+        self._secrets = 0
+
+    async def list(self) -> list[Key]:
+        self._reach()
+        return list(self.keys.values())
+
+    async def get(self, name_or_id: str) -> Key:
+        self._reach()
+        if name_or_id in self.keys:
+            return self.keys[name_or_id]
+        named = [key for key in self.keys.values() if key.name == name_or_id]
+        if not named:
+            raise NotFound(f"There is no key with the name or id {name_or_id!r}.")
+        return max(named, key=lambda key: math.inf if key.revoked_at is None else key.revoked_at)
+
+    async def create(self, change: KeyChange) -> tuple[Key, Secret]:
+        self._reach()
+        if change.name is UNSET:
+            raise InvalidRequest("A key needs a name.", param="name")
+        secret = self._secret()
+        blank = Key(f"{ID_PREFIX}{self._secrets:016x}", change.name, secret_hash(secret.reveal()), self._clock.time())
+        return self._keep(changed(blank, change, currency=self._currency)), secret
+
+    async def update(self, name_or_id: str, change: KeyChange) -> Key:
+        return self._keep(changed(await self._unrevoked(name_or_id), change, currency=self._currency))
+
+    async def revoke(self, name_or_id: str) -> Key:
+        key = await self.get(name_or_id)
+        return key if key.revoked_at is not None else self._keep(replace(key, revoked_at=self._clock.time()))
+
+    async def rotate(self, name_or_id: str, *, grace: float) -> tuple[Key, Secret]:
+        key, secret = await self._unrevoked(name_or_id), self._secret()
+        rotated = replace(
+            key,
+            hash=secret_hash(secret.reveal()),
+            previous_hash=key.hash if grace > 0 else None,
+            previous_until=self._clock.time() + grace if grace > 0 else None,
+        )
+        return self._keep(rotated), secret
+
+    def _reach(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    def _secret(self) -> Secret:
+        self._secrets += 1
+        return new_secret(self._secrets.to_bytes(SECRET_BYTES))
+
+    async def _unrevoked(self, name_or_id: str) -> Key:
+        key = await self.get(name_or_id)
+        if key.revoked_at is not None:
+            raise Conflict(f"The key {key.name!r} ({key.id}) is revoked, which is for good: create another.")
+        return key
+
+    def _keep(self, key: Key) -> Key:
+        others = [other.name for other in self.keys.values() if other.id != key.id and other.revoked_at is None]
+        if key.revoked_at is None and key.name in others:
+            raise Conflict(f"There is a key with the name {key.name!r} already.", param="name")
+        self.keys[key.id] = key
+        return key
