@@ -112,8 +112,20 @@ def test_what_cannot_be_asked_is_refused_with_its_name(fields: dict[str, Any], p
 
 
 def test_refusals_of_state_say_what_to_do_instead() -> None:
-    """A program that chains responses learns that it must send the items."""
-    assert "Send the earlier items in input" in refused(body(previous_response_id="resp_1")).message
+    """A program that chains responses, or refers to items by their ids, learns that it must send them, and what to
+    set so that its SDK does."""
+    reference = CALLER.parse(body(input=[{"role": "user", "content": "x"}, {"type": "item_reference", "id": "msg_1"}]))
+    with pytest.raises(InvalidRequest) as caught:
+        CALLER.read(reference)
+
+    advice = "; send the earlier items themselves in input, as SDKs do where store is false."
+    assert caught.value.message == f"input[1] refers to a stored item, and this gateway stores none{advice}"
+    assert refused(body(previous_response_id="resp_1")).message == (
+        f"previous_response_id is not supported: this gateway stores no responses{advice}"
+    )
+    assert refused(body(conversation="conv_1")).message == (
+        f"conversation is not supported: this gateway stores no conversations{advice}"
+    )
 
 
 def test_nothing_asked_for_is_no_state() -> None:

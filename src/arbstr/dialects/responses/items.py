@@ -11,7 +11,7 @@ import msgspec
 from arbstr.dialects import lenient
 from arbstr.dialects.body import wrong
 from arbstr.dialects.responses import seal as responses_seal
-from arbstr.dialects.responses.request import item_type
+from arbstr.dialects.responses.request import SEND_ITEMS, item_type
 from arbstr.dialects.responses.tools import custom_arguments, flat_name
 from arbstr.domain.conversation import (
     CacheHint,
@@ -59,7 +59,7 @@ def read_items(value: object) -> Items:
             reader.dropped[f"input.{kind}"] = None
         elif kind == "item_reference":
             raise InvalidRequest(
-                f"{param} refers to a stored item: this gateway stores none. Send it whole.", param=param
+                f"{param} refers to a stored item, and this gateway stores none; {SEND_ITEMS}.", param=param
             )
         else:
             raise InvalidRequest(f"{param} is of type {kind!r}, which no provider of this model can read.", param=param)

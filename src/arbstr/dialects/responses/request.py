@@ -23,10 +23,11 @@ IMAGE_BYTES = 4096
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
-_STATEFUL = {
-    "previous_response_id": "Send the earlier items in input instead: this gateway stores no responses.",
-    "conversation": "Send the earlier items in input instead: this gateway stores no conversations.",
-}
+_STATEFUL = {"previous_response_id": "responses", "conversation": "conversations"}
+"""What refers to something that OpenAI would have stored."""
+
+SEND_ITEMS = "send the earlier items themselves in input, as SDKs do where store is false"
+"""What to do instead. The Vercel AI SDK and others refer to items by their ids unless they are told that."""
 
 
 def parse_responses(raw: bytes) -> ChatRequest:
@@ -40,9 +41,9 @@ def parse_responses(raw: bytes) -> ChatRequest:
 def _request(whole: dict[str, Any], fields: Fields) -> ChatRequest:
     """``whole`` is what is read, ``fields`` what is sent."""
     model = body.model_name(whole.get("model"))
-    for name, advice in _STATEFUL.items():
+    for name, stored in _STATEFUL.items():
         if whole.get(name) is not None:
-            raise InvalidRequest(f"{name} is not supported. {advice}", param=name)
+            raise InvalidRequest(f"{name} is not supported: this gateway stores no {stored}; {SEND_ITEMS}.", param=name)
     if body.boolean(whole.get("background"), "background"):
         raise InvalidRequest("background must be false: this gateway stores no responses.", param="background")
     stream = body.boolean(whole.get("stream"), "stream")
