@@ -28,7 +28,9 @@ from arbstr.cli.commands import arbstr as group
 from tests.config.written import ALPHA, BETA
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
-COMMANDS = ("check", "init", "models", "providers", "serve")
+COMMANDS = ("check", "init", "models", "prices", "providers", "serve")
+ON_THEIR_OWN = ("check", "models", "providers")
+"""Commands that need no more words, and end by themselves."""
 PATIENCE = 20.0
 """Seconds after which a process that says nothing has failed."""
 
@@ -88,7 +90,7 @@ def test_help_loads_nothing_slow() -> None:
     assert slow.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("init", "serve")])
+@pytest.mark.parametrize("command", ON_THEIR_OWN)
 def test_shared_options_stand_before_or_after_the_command(tmp_path: Path, command: str) -> None:
     """``--config`` and ``--json`` mean the same wherever they are written."""
     written(tmp_path, name="mine.toml")
@@ -116,7 +118,7 @@ def test_the_last_of_two_configurations_counts(tmp_path: Path) -> None:
     [
         (["chek"], 'There is no command "chek". Did you mean "check"?'),
         (["provider"], 'There is no command "provider". Did you mean "providers"?'),
-        (["frobnicate"], 'There is no command "frobnicate". There are check, init, models, providers, serve.'),
+        (["frobnicate"], 'There is no command "frobnicate". There are check, init, models, prices, providers, serve.'),
         (["check", "--jsn"], "No such option"),
         (["check", "extra"], "unexpected extra argument"),
         (["check", "--config"], "requires an argument"),
@@ -676,7 +678,7 @@ def test_what_the_page_shows_is_what_is_printed(tmp_path: Path) -> None:
 
     printed = [(line, _typed(tmp_path, line)) for line, _ in shown]
 
-    assert len(shown) == 4
+    assert len(shown) == 5
     assert printed == shown
 
 

@@ -182,6 +182,7 @@ def test_nobody_offers_what_nobody_knows() -> None:
     """Names that look like it are another question."""
     assert shipped().offers("gtp-4o", NOW) == []
     assert "gpt-4o" in [name.rpartition("/")[2] for name in shipped().near("gtp-4o")]
+    assert "whisper-1" not in shipped().near("whisper-1")
     assert shipped().near("zzzzzzzzzz") == []
 
 

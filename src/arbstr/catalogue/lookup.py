@@ -156,9 +156,13 @@ class Catalogue:
         return found
 
     def near(self, model: str, count: int = 3) -> list[str]:
-        """Names of models that look like ``model``, the nearest first."""
-        known = {common(key, each.id): each.id for key in self._data.providers for each in self._seller(key).models}
-        return [known[name] for name in difflib.get_close_matches(common("", model), known, n=count)]
+        """Other names of models that look like ``model``, the nearest first."""
+        own, known = common("", model), dict[str, str]()
+        for key in self._data.providers:
+            for each in self._seller(key).models:
+                known.setdefault(common(key, each.id), each.id)
+        known.pop(own, None)
+        return [known[name] for name in difflib.get_close_matches(own, known, n=count)]
 
     def _having(self, owner: Seller, model: str) -> Iterator[file.Model]:
         direct = owner.model(model)
