@@ -26,8 +26,8 @@ listen = "127.0.0.1:8080"
 # The request log: one row for each request. Relative to the folder of this file.
 url = "sqlite:///arbstr.db"
 
-# A provider: any API that speaks OpenAI's chat completions. Name as many as you like; each request goes to the
-# cheapest healthy one that lists its model.
+# A provider: any API that speaks OpenAI's chat completions or, by its `kind`, Anthropic's, Azure, Bedrock, Gemini or
+# Ollama. Name as many as you like; each request goes to the cheapest healthy one that lists its model.
 [providers.openai]
 base_url = "https://api.openai.com/v1"
 # Its key: without this line, the variable ARBSTR_OPENAI_API_KEY; if that is unset too, it is called without a key.
