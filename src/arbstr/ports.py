@@ -16,10 +16,13 @@ from arbstr.dialects.translate import CallerDialect
 from arbstr.domain.alert import Alert
 from arbstr.domain.errors import GatewayError
 from arbstr.domain.events import Frame
+from arbstr.domain.identity import Key
+from arbstr.domain.money import MicroSats, NanoUsd
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
 from arbstr.domain.secret import Secret
+from arbstr.policy.key_changes import KeyChange
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -90,6 +93,10 @@ class Caller(Protocol):
     """What it speaks."""
     endpoint: str
     """What it called, as the request log names it."""
+    credential: bytes | None
+    """What it shows to be let in: a key, as it came in ``Authorization: Bearer``, ``x-api-key`` or ``api-key``."""
+    address: str
+    """Where it calls from."""
 
     async def request(self, max_body: int) -> ChatRequest:
         """Read and parse the body. Raises :class:`~arbstr.domain.errors.GatewayError`."""
@@ -185,6 +192,52 @@ class RequestLog(RecordSink, Protocol):
     def health(self) -> LogHealth: ...
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """An amount that counts as spent in a window if the process that works within it dies."""
+
+    account: str
+    """A key's id; empty for the gateway as a whole."""
+    period: str
+    """``hour``, ``day``, ``month`` or ``total``."""
+    start: int
+    """The beginning of the window, in seconds since the epoch."""
+    currency: str
+    amount: int
+    """In the currency's smallest units: all that was or may be spent in this window."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What the request log says was spent, failed attempts included."""
+
+    account: str
+    """A key's id; empty for all requests together."""
+    sats: MicroSats
+    """Of the requests whose cost in satoshis is known."""
+    usd: NanoUsd
+    """Of those whose cost in dollars is known, among them most of the others."""
+    sats_only: MicroSats
+    """Of those whose cost is known in satoshis alone: part of ``sats``."""
+    usd_only: NanoUsd
+    """Of those whose cost is known in dollars alone: part of ``usd``."""
+
+
+class SpendStore(Protocol):
+    """The durable memory of budgets. Everything raises LogUnavailable where it cannot be read or written."""
+
+    async def leases(self) -> list[Lease]:
+        """All that are written down."""
+        ...
+
+    async def lease(self, leases: Sequence[Lease]) -> None:
+        """Write these down, in place of earlier ones of the same windows; on return they survive the process."""
+        ...
+
+    async def spent(self, *, since: float, before: float, account: str | None = None) -> list[Spent]:
+        """What was charged to windows that began at ``since``, by requests that were charged before ``before``: by
+        account, or of one. Accounts that spent nothing are left out."""
+        ...
+
+
 class Alerts(Protocol):
     """Somebody who tells the operator."""
 
@@ -200,5 +253,41 @@ class Post(Protocol):
         """The status of the answer, whose body nobody wants. Bounded in time.
 
         Raises OSError where there is no answer; its text says why, and nothing of the URL.
+        """
+        ...
+
+
+class KeyStore(Protocol):
+    """The gateway keys. A key is named by its name or its id; what was changed holds for every request from the moment
+    in which the call returns. Every call raises LogUnavailable where the keys are out of reach."""
+
+    async def list(self) -> list[Key]:
+        """All of them, revoked ones too, the oldest first."""
+        ...
+
+    async def get(self, name_or_id: str) -> Key:
+        """Raises NotFound."""
+        ...
+
+    async def create(self, change: KeyChange) -> tuple[Key, Secret]:
+        """A new key and its secret, which nobody can read again.
+
+        Raises Conflict where the name is taken, InvalidRequest where there is none, or the change is at odds.
+        """
+        ...
+
+    async def update(self, name_or_id: str, change: KeyChange) -> Key:
+        """The key as it is then. Raises NotFound, Conflict where it is revoked or the new name is taken, InvalidRequest
+        where the change is at odds with what there is."""
+        ...
+
+    async def revoke(self, name_or_id: str) -> Key:
+        """Revoke it for good; a second time changes nothing. Raises NotFound."""
+        ...
+
+    async def rotate(self, name_or_id: str, *, grace: float) -> tuple[Key, Secret]:
+        """The key and its new secret. The old one is good for ``grace`` seconds more, one before it no longer.
+
+        Raises NotFound, and Conflict where it is revoked.
         """
         ...

@@ -12,7 +12,8 @@ import pytest
 
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import PolicyRule
-from arbstr.edge.app import OPEN_TO_PAGES, ROUTES
+from arbstr.edge.access import Access
+from arbstr.edge.app import ROUTES
 from arbstr.policy.planner import choose_rule
 from tests.e2e.gateway import DONE, MODEL, QUESTION, ROLE, Ask, Gateway, chunk, gateway, good
 from tests.faults.third import FAST
@@ -202,7 +203,7 @@ async def test_a_request_cannot_say_where_it_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ROUTES)
 async def test_every_route_goes_through_the_same_door(tmp_path: Path, path: str) -> None:
     """A page of another origin is refused on each, but for those that tell nothing; and no answer is kept by caches."""
-    method = ROUTES[path][0]
+    method = next(iter(ROUTES[path].methods))
     full = f"{path}gpt-4o" if path.endswith("/") else path
     async with gateway(tmp_path) as running:
         url = f"{running.url}{full}"
@@ -211,7 +212,7 @@ async def test_every_route_goes_through_the_same_door(tmp_path: Path, path: str)
         async with running.http.request(method, url, json={"model": MODEL, "messages": QUESTION}) as response:
             stored = response.headers["cache-control"]
 
-        assert (foreign == 403) is (path not in OPEN_TO_PAGES)
+        assert (foreign == 403) is (ROUTES[path].access not in (Access.OPEN, Access.SCRAPE))
         assert stored == "no-store"
         assert len(running.alpha.asks) == (path == "/v1/chat/completions")
 

@@ -178,7 +178,7 @@ async def test_a_storm_is_not_made_worse(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_a_failed_try_that_was_paid_for_is_charged_once(tmp_path: Path, stream: bool) -> None:
-    """Usage that a broken try reported is not the caller's: what it pays is the one that served, at its price."""
+    """Usage that a broken try reported is not part of the answer's cost; what is known of it counts beside that."""
 
     async def reports_and_breaks(ask: Ask) -> None:
         usage = b'data: {"choices":[],"usage":{"prompt_tokens":5000,"completion_tokens":5000}}\n\n'
@@ -197,5 +197,7 @@ async def test_a_failed_try_that_was_paid_for_is_charged_once(tmp_path: Path, st
 
         assert (row["provider"], row["tokens"]["input"], row["tokens"]["output"]) == ("beta", 100, 200)
         assert row["cost"]["sats"] == 6.0
-        assert [each["cost"] for each in row["attempts"][:-1]] == [None] * 3
+        paid = [each["cost"] for each in row["attempts"][:-1]]
+        assert paid == ([100.0] * 3 if stream else [None] * 3)
+        assert row["cost"]["failed_sats"] == (300.0 if stream else None)
         assert stream is (DONE in reply.body)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.edge.ratelimit import duration, rate_limit_headers
+from arbstr.pipeline.ratelimit import duration, rate_limit_headers
 from arbstr.policy.limits import NO_VIEW, Gauge, View
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from arbstr.cli.table import NOTHING, Table
 from arbstr.config import Compiled
-from arbstr.domain.money import PicoSats
+from arbstr.domain.money import Currency, ExchangeRate, Pico, PicoSats, Rates
 from arbstr.domain.routing import Deployment, ProviderView, Route, Strategy
+from arbstr.edge.rates import PER, shown_rates
+from arbstr.policy.planner import rank
 from arbstr.policy.pricing import DEFAULT_OUTPUT_TOKENS
 
 Circuits = Mapping[str, Mapping[str, Any]]
@@ -27,7 +29,7 @@ def keys(compiled: Compiled) -> Table:
 
 
 def providers(compiled: Compiled, circuits: Circuits) -> Table:
-    """Who is configured. Rates are in satoshis, and a range where its models differ."""
+    """Who is configured. Rates are a range where its models differ: satoshis, or dollars per million as ``$2.5/M``."""
     rows = [_provider(view, circuits) for view in compiled.snapshot.providers]
     columns = ("provider", "kind", "base url", "key", "tier", *RATES, "models")
     fold = ("base url", "kind", "key", "models", "tier", "per request")
@@ -36,7 +38,8 @@ def providers(compiled: Compiled, circuits: Circuits) -> Table:
 
 def models(compiled: Compiled, circuits: Circuits) -> Table:
     """Which models can be asked for: a row for each candidate, in the order in which they are tried."""
-    rows = [row for name, route in _routes(compiled) for row in _model_rows(name, route, circuits)]
+    rate = compiled.snapshot.exchange_rate
+    rows = [row for name, route in _routes(compiled) for row in _model_rows(name, route, circuits, rate)]
     columns = ("model", "strategy", "provider", "upstream model", *RATES, *(("circuit",) if circuits else ()))
     fold = ("strategy", "upstream model", "per request")
     return Table(columns, rows, frozenset(RATES), fold, implied=frozenset({"upstream model"}))
@@ -77,7 +80,7 @@ def models_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
             "strategy": route.strategy.value,
             "candidates": [
                 {"provider": each.provider, "model": each.model, **_rates(each), "circuit": circuits.get(each.provider)}
-                for each in _in_order(route)
+                for each in _in_order(route, compiled.snapshot.exchange_rate)
             ],
         }
         for name, route in _routes(compiled)
@@ -87,24 +90,24 @@ def models_json(compiled: Compiled, circuits: Circuits) -> dict[str, Any]:
 
 def _provider(view: ProviderView, circuits: Circuits) -> tuple[str, ...]:
     fixed = (view.name, view.kind, view.base_url, view.masked_key or NOTHING, view.tier.value)
-    rates = zip(*(_rates_picosats(each) for each in view.deployments), strict=True)
-    spans = tuple(_span(values) for values in rates) or (NOTHING, NOTHING, NOTHING)
+    rates = [each.rates for each in view.deployments]
+    spans = tuple(_span(rates, part) for part in _PARTS)
     return (*fixed, *spans, str(len(view.deployments)), *_circuit(view.name, circuits))
 
 
-def _model_rows(name: str, route: Route, circuits: Circuits) -> Iterable[tuple[str, ...]]:
-    for each in _in_order(route):
-        rates = tuple(sats(rate) for rate in _rates_picosats(each))
+def _model_rows(name: str, route: Route, circuits: Circuits, rate: ExchangeRate | None) -> Iterable[tuple[str, ...]]:
+    for each in _in_order(route, rate):
+        rates = tuple(_span([each.rates], part) for part in _PARTS)
         yield (name, route.strategy.value, each.provider, each.model, *rates, *_circuit(each.provider, circuits))
 
 
-def _in_order(route: Route) -> list[Deployment]:
+def _in_order(route: Route, rate: ExchangeRate | None) -> list[Deployment]:
     """The candidates as a plain request finds them; its own size and the circuits may change the order."""
     if route.strategy is Strategy.PRIORITY:
         return list(route.deployments)
     return sorted(
         route.deployments,
-        key=lambda each: (each.rates.cost(INPUT_TOKENS, DEFAULT_OUTPUT_TOKENS), each.provider, each.model),
+        key=lambda each: (rank(each, INPUT_TOKENS, DEFAULT_OUTPUT_TOKENS, rate), each.provider, each.model),
     )
 
 
@@ -118,21 +121,33 @@ def _circuit(provider: str, circuits: Circuits) -> tuple[str, ...]:
     return (str(circuits.get(provider, {}).get("state", NOTHING)),) if circuits else ()
 
 
-def _rates_picosats(deployment: Deployment) -> tuple[PicoSats, PicoSats, PicoSats]:
-    """Per 1,000 input tokens, per 1,000 output tokens, per request."""
-    rates = deployment.rates
-    return PicoSats(rates.input * 1000), PicoSats(rates.output * 1000), rates.base_fee
+_PARTS = ("input", "output", "base_fee")
 
 
-def _rates(deployment: Deployment) -> dict[str, float]:
-    names = ("input_rate", "output_rate", "base_fee")
-    return {name: float(sats(rate)) for name, rate in zip(names, _rates_picosats(deployment), strict=True)}
+def _rates(deployment: Deployment) -> dict[str, Any]:
+    """As ``GET /v1/providers`` has them, without an exchange rate."""
+    return shown_rates(deployment.rates, None)
 
 
-def _span(values: Iterable[PicoSats]) -> str:
-    distinct = sorted(set(values))
-    ends = [distinct[0]] if len(distinct) == 1 else [distinct[0], distinct[-1]]
-    return "–".join(sats(end) for end in ends)
+def _span(rates: Iterable[Rates | None], part: str) -> str:
+    """One part of the rates of some models: from the lowest to the highest, in each currency."""
+    texts = []
+    known = [each for each in rates if each is not None]
+    for currency in Currency:
+        distinct = sorted({getattr(each, part) for each in known if each.currency is currency})
+        ends = distinct if len(distinct) < 2 else [distinct[0], distinct[-1]]
+        if ends:
+            texts.append("–".join(_price(end, currency, part) for end in ends))
+    return ", ".join(texts) or NOTHING
+
+
+def _price(pico: Pico, currency: Currency, part: str) -> str:
+    """Satoshis per 1,000 tokens as a number; dollars as ``$2.5/M``, per million."""
+    per = 1 if part == "base_fee" else PER[currency]
+    text = sats(PicoSats(pico * per))
+    if currency is Currency.SATS:
+        return text
+    return f"${text}" if part == "base_fee" else f"${text}/M"
 
 
 def sats(amount: PicoSats) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import msgspec
 
 from arbstr.config import schema
 from arbstr.config.alerts import alert_secrets, compile_alerts
+from arbstr.config.catalogued import Prices
 from arbstr.config.credentials import credentials
+from arbstr.config.money import ExchangeTable, check_exchange, compile_budget, compile_rate
 from arbstr.config.problems import Problems
 from arbstr.config.providers import (
     ProviderSpec,
+    catalogued,
     check_headers,
     check_provider,
     provider_spec,
@@ -25,18 +29,16 @@ from arbstr.config.providers import (
 from arbstr.config.routes import Routes, build_routes
 from arbstr.config.warnings import warnings
 from arbstr.domain.alert import Target
-from arbstr.domain.money import PicoSats, Rates
+from arbstr.domain.money import PicoSats, pico_each
 from arbstr.domain.routing import (
     BreakerSettings,
+    BudgetSettings,
     Capabilities,
     PolicyRule,
     RetrySettings,
     Snapshot,
 )
 from arbstr.domain.secret import Secret
-
-_ALLOWING = "ARBSTR_SERVER__ALLOW_UNAUTHENTICATED"
-"""The variable of the key, for those who have no file to write it into."""
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -63,6 +65,10 @@ class Compiled(msgspec.Struct, frozen=True):
     """In configured order."""
     allow_unauthenticated: bool = False
     """The operator wants to be reachable beyond loopback without keys."""
+    needs_keys: bool = False
+    """It can be reached from other machines, so that it must not serve before there is a key."""
+    exchange: ExchangeTable = ExchangeTable()
+    """Who is asked for the exchange rate, and how often."""
     admin_key: Secret | None = None
     alerts: tuple[Target, ...] = ()
     """Who is told when something is wrong."""
@@ -93,37 +99,52 @@ def _parts(value: Secret) -> tuple[Secret, ...]:
 
 
 def compile_config(
-    config: schema.Config, problems: Problems, *, environ: Mapping[str, str], folder: Path, source: Path | None
+    config: schema.Config,
+    problems: Problems,
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    source: Path | None,
+    at: datetime | None = None,
+    found: Mapping[str, Iterable[str]] | None = None,
 ) -> Compiled:
     """All of ``config``, or :class:`~arbstr.config.problems.ConfigError` with every problem that was found.
 
     ``folder`` is what relative paths are relative to. ``source`` is the file; without one, and only then, providers
-    may be of kind mock.
+    may be of kind mock. Prices of the catalogue are those at ``at`` (aware; now by default). ``found`` are models that
+    providers were found to have, beside those that are configured.
     """
+    written = config
     config = msgspec.structs.replace(
-        config, providers={name: whole(name, each) for name, each in config.providers.items()}
+        config,
+        providers={name: whole(name, each) for name, each in with_models(config.providers, found or {}).items()},
     )
     keys = credentials(config.providers, environ, problems)
-    routes = build_routes(config, problems)
+    prices = Prices(catalogued(config.providers), at if at is not None else datetime.now(UTC))
+    routes = build_routes(config, problems, prices)
     specs = []
     for name, provider in config.providers.items():
         check_provider(name, provider, problems, mock=source is None)
         check_headers(name, provider, keys[name], problems)
         specs.append(provider_spec(name, config, keys[name], routes))
-    _check_server(config.server, problems, mock=source is None)
     _check_retry(config.resilience.retry, problems)
     rules = _rules(config.policies, problems)
+    budget = compile_budget(config.budget)
+    if found is None:  # what is found later must not stop a gateway that runs
+        every = (*routes.by_model.values(), *((routes.default,) if routes.default else ()))
+        check_exchange(config.pricing.exchange, budget, every, rules, problems)
     alerts = compile_alerts(config.alerts, problems)
     problems.raise_if_any()
     server = config.server
 
     def discovered(found: Mapping[str, Iterable[str]]) -> Snapshot:
-        more = msgspec.structs.replace(config, providers=with_models(config.providers, found))
-        again = compile_config(more, Problems(problems.file), environ=environ, folder=folder, source=source)
+        again = compile_config(
+            written, Problems(problems.file), environ=environ, folder=folder, source=source, found=found
+        )
         return again.snapshot
 
     return Compiled(
-        snapshot=_snapshot(config, routes, rules, tuple(specs)),
+        snapshot=_snapshot(config, routes, rules, tuple(specs), budget, prices.until),
         host=server.listen.host,
         port=server.listen.port,
         drain_timeout=server.drain_timeout,
@@ -131,22 +152,14 @@ def compile_config(
         log=LogSettings(level=config.logging.level, format=config.logging.format),
         providers=tuple(specs),
         allow_unauthenticated=server.allow_unauthenticated,
+        needs_keys=not (server.listen.loopback or server.allow_unauthenticated or config.auth.required),
+        exchange=config.pricing.exchange,
         admin_key=server.admin_key.secret if server.admin_key else None,
         alerts=alerts,
         source=source,
         discovered=discovered,
         warnings=tuple(warnings(config, {name: key.source for name, key in keys.items()}, routes)),
     )
-
-
-def _check_server(server: schema.Server, problems: Problems, *, mock: bool) -> None:
-    if not server.listen.loopback and not server.allow_unauthenticated:
-        allowing = f"{_ALLOWING}=true in the environment" if mock else "allow_unauthenticated = true"
-        problems.add(
-            ("server", "listen"),
-            "can be reached from other machines, and no keys protect it; "
-            f"expected a loopback address such as 127.0.0.1:8080, or {allowing}",
-        )
 
 
 def _check_retry(retry: schema.Retry, problems: Problems) -> None:
@@ -174,11 +187,16 @@ def _rules(policies: schema.Policies, problems: Problems) -> tuple[PolicyRule, .
 
 
 def _output_rate(sats: Decimal | None) -> PicoSats | None:
-    return None if sats is None else Rates.per_thousand(input=Decimal(0), output=sats).output
+    return None if sats is None else PicoSats(pico_each(sats, 1000))
 
 
 def _snapshot(
-    config: schema.Config, routes: Routes, rules: tuple[PolicyRule, ...], specs: tuple[ProviderSpec, ...]
+    config: schema.Config,
+    routes: Routes,
+    rules: tuple[PolicyRule, ...],
+    specs: tuple[ProviderSpec, ...],
+    budget: BudgetSettings,
+    prices_until: datetime | None,
 ) -> Snapshot:
     retry, breaker = config.resilience.retry, config.resilience.circuit_breaker
     return Snapshot(
@@ -206,4 +224,8 @@ def _snapshot(
         max_body=config.server.max_body,
         max_in_flight=config.server.max_in_flight,
         stream_metadata=config.server.stream_metadata,
+        budget=budget,
+        exchange_rate=compile_rate(config.pricing.exchange),
+        auth_required=config.auth.required,
+        prices_until=prices_until.timestamp() if prices_until is not None else None,
     )

@@ -16,6 +16,7 @@ from typing import Any
 from arbstr.config import kinds, planned, units
 from arbstr.config.problems import any_of, nearest
 from arbstr.config.units import Text, misfit, shown
+from arbstr.domain.money import Currency
 from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
 from arbstr.domain.secret import Secret
 
@@ -27,6 +28,9 @@ MOCK = "mock"
 APIS: tuple[str, ...] = typing.get_args(kinds.Api)
 LEVELS: tuple[str, ...] = typing.get_args(kinds.Level)
 FORMATS: tuple[str, ...] = typing.get_args(kinds.Format)
+EXCEEDED: tuple[str, ...] = typing.get_args(kinds.Exceeded)
+UNPRICED: tuple[str, ...] = typing.get_args(kinds.UnpricedIs)
+RATE_UNITS: tuple[str, ...] = typing.get_args(kinds.RateUnit)
 ALERT_TYPES: tuple[str, ...] = typing.get_args(kinds.AlertType)
 STRATEGY_ALIASES = {"lowest_cost": "cheapest", "cost": "cheapest"}
 
@@ -239,12 +243,20 @@ LEAVES: dict[Any, Leaf] = {
     kinds.ByteCount: lambda value, key: units.size(value),
     kinds.Sats: lambda value, key: units.rate(value),
     kinds.Url: lambda value, key: units.url(value),
+    kinds.Resource: lambda value, key: units.endpoint(text(value, key)),
     kinds.StorePath: lambda value, key: units.store(value),
     kinds.Kind: kind,
     kinds.Api: api,
     kinds.Level: level,
     kinds.Format: log_format,
     kinds.AlertType: alert_type,
+    kinds.Exceeded: lambda value, key: _word(value, "an action", EXCEEDED),
+    kinds.UnpricedIs: lambda value, key: _word(value, "known here", UNPRICED),
+    kinds.RateUnit: lambda value, key: _word(value, "a unit of rates", RATE_UNITS),
+    kinds.Rate: lambda value, key: units.price(value),
+    kinds.Amount: lambda value, key: units.amount(value),
+    kinds.Share: lambda value, key: units.share(value),
+    Currency: choice(Currency),
     kinds.Name: name,
     kinds.ModelName: model_name,
     kinds.ApiKey: api_key,

@@ -23,11 +23,10 @@ Tree = dict[str, Any]
 """Names to the inert value, or to a deeper tree."""
 
 PROVIDER: Tree = {
-    "rates": NEVER,
     "proxy": "",
     "max_parallel": NEVER,
 }
-MODEL: Tree = {"rates": NEVER, "tier": NEVER, "max_parallel": NEVER}
+MODEL: Tree = {"tier": NEVER, "max_parallel": NEVER}
 ENDPOINT: Tree = {"api_key": NEVER, "weight": 1}
 ROUTE: Tree = {"load_balance": NEVER}
 SERVER: Tree = {"trusted_proxies": []}
@@ -35,18 +34,6 @@ STORE: Tree = {"keep": NEVER}
 LOGGING: Tree = {"log_requests": False, "log_responses": False, "sample_rate": 1, "redact_pii": True}
 
 TOP: Tree = {
-    "auth": {"required": False},
-    "budget": {
-        "enabled": False,
-        "currency": NEVER,
-        "max_cost_per_hour": NEVER,
-        "max_cost_per_day": NEVER,
-        "alert_threshold": NEVER,
-        "action_on_exceeded": NEVER,
-        "default_reserve_tokens": NEVER,
-        "unpriced": NEVER,
-    },
-    "pricing": {"exchange": {"sats_per_usd": NEVER, "sources": [], "poll": NEVER, "max_age": NEVER}},
     "savings": {"baseline": NEVER},
     "limits": {"rpm": NEVER, "tpm": NEVER, "max_parallel": NEVER},
     "metrics": {"listen": ""},
@@ -78,7 +65,6 @@ class Switch(msgspec.Struct, frozen=True):
 
 
 SWITCHES = {
-    "budget": Switch(key="enabled", quiet=False, default_off=False),
     "cache": Switch(key="enabled", quiet=False, default_off=True),
     "tracing": Switch(key="exporter", quiet="none", default_off=True),
 }

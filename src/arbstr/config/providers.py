@@ -71,12 +71,6 @@ def check_provider(name: kinds.Name, provider: schema.Provider, problems: Proble
     for key, other in (("project", "location"), ("location", "project")):
         if getattr(provider, key) is None and getattr(provider, other) is not None:
             problems.add((*path, key), f"is missing, expected it beside {other}")
-    for rate in ("input_rate", "output_rate") if provider.auto_discover else ():
-        if getattr(provider, rate) is None and not problems.within((*path, rate)):
-            problems.add(
-                (*path, rate),
-                f"is missing, expected what its models cost, as it has auto_discover ({rate} = 0 if free)",
-            )
     if provider.api != "chat" and kind != "openai":
         problems.add((*path, "api"), "is for providers of kind openai, expected no such key")
 
@@ -114,8 +108,8 @@ def whole(name: kinds.Name, provider: schema.Provider) -> schema.Provider:
         provider,
         kind=kinds.Kind(kind),
         tier=provider.tier or (Tier.LOCAL if local else Tier.STANDARD),
-        input_rate=free if local and provider.input_rate is None else provider.input_rate,
-        output_rate=free if local and provider.output_rate is None else provider.output_rate,
+        input_rate=free if local and provider.rates is None and provider.input_rate is None else provider.input_rate,
+        output_rate=free if local and provider.rates is None and provider.output_rate is None else provider.output_rate,
     )
 
 
@@ -149,6 +143,11 @@ DEFAULT_URLS = {
     "ollama": "http://127.0.0.1:11434",
 }
 """Where a vendor's own API is."""
+
+
+def catalogued(providers: Mapping[kinds.Name, schema.Provider]) -> dict[kinds.Name, tuple[str, str]]:
+    """Kind and URL of each, by which the price catalogue knows them."""
+    return {name: (_kind(name, each), _base_url(name, each)) for name, each in providers.items()}
 
 
 def _base_url(name: kinds.Name, provider: schema.Provider) -> str:

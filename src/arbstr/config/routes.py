@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from arbstr.config import kinds, schema
+from arbstr.config.catalogued import Prices
 from arbstr.config.problems import Path, Problems, nearest
 from arbstr.config.units import shown
 from arbstr.domain.money import Rates
@@ -27,9 +28,9 @@ class Routes(msgspec.Struct, frozen=True):
     """Of each provider, every deployment that a route may choose, each once."""
 
 
-def build_routes(config: schema.Config, problems: Problems) -> Routes:
+def build_routes(config: schema.Config, problems: Problems, prices: Prices) -> Routes:
     """Every route: those of ``[models]``, and one for each model that a provider lists and that has none there."""
-    builder = _Builder(config, problems)
+    builder = _Builder(config, problems, prices)
     explicit = {str(name): builder.explicit(name, route) for name, route in config.models.items()}
     default = explicit.pop(DEFAULT, None)
     by_model = {str(name): builder.implicit(name) for name in builder.listed() if name not in explicit}
@@ -55,8 +56,9 @@ def _overridden(base: Timeouts, own: schema.Timeout) -> Timeouts:
 
 
 class _Builder:
-    def __init__(self, config: schema.Config, problems: Problems) -> None:
+    def __init__(self, config: schema.Config, problems: Problems, prices: Prices) -> None:
         self._config = config
+        self._prices = prices
         self._problems = problems
 
     def listed(self) -> list[kinds.ModelName]:
@@ -127,13 +129,20 @@ class _Builder:
         same = (listed for listed, entry in provider.models.items() if entry.upstream_model == model)
         listed = model if model in provider.models else next(same, model)
         entry = provider.models.get(listed, schema.Model())
+        upstream = entry.upstream_model or listed
+        rates, window = self._rates(name, listed, entry), entry.context_window
+        if rates is None or window is None:
+            listing = self._prices(name, upstream)
+            if listing is not None:
+                rates = listing.rates if rates is None else rates
+                window = listing.context_window if window is None else window
         return Deployment(
             provider=name,
-            model=entry.upstream_model or listed,
-            rates=self._rates(name, listed, entry),
+            model=upstream,
+            rates=rates,
             tier=provider.tier or Tier.STANDARD,
             timeouts=_overridden(provider_timeouts(self._config, provider), entry.timeout),
-            context_window=entry.context_window,
+            context_window=window,
             capabilities=Capabilities(
                 tools=entry.tools,
                 vision=entry.vision,
@@ -144,19 +153,37 @@ class _Builder:
             refuses=REFUSED.get(provider.kind or name, frozenset()),
         )
 
-    def _rates(self, name: kinds.Name, model: kinds.ModelName, entry: schema.Model) -> Rates:
+    def _rates(self, name: kinds.Name, model: kinds.ModelName, entry: schema.Model) -> Rates | None:
+        """What it charges: as the model says, as the provider says, or nothing known."""
         provider = self._config.providers[name]
+        own: Path = ("providers", name, "models", model)
+        if entry.rates is not None:
+            self._alone(own, entry)
+            return entry.rates.compiled()
+        if provider.rates is not None:
+            self._alone(("providers", name), provider)
+            self._alone(own, entry)
+            return provider.rates.compiled()
+        rates = {
+            key: own_rate if (own_rate := getattr(entry, key)) is not None else getattr(provider, key)
+            for key in ("input_rate", "output_rate")
+        }
+        missing = [key for key, rate in rates.items() if rate is None]
+        if len(missing) == 2:
+            return None
+        for key in missing:
+            if not self._problems.within((*own, key)):
+                tokens = key.removesuffix("_rate")
+                wanted = f"satoshis per 1,000 {tokens} tokens ({key} = 0 if it is free)"
+                self._problems.add(("providers", name, key), f"is missing, expected {wanted}")
         base_fee = entry.base_fee if entry.base_fee is not None else provider.base_fee
+        zero = Decimal(0)
         return Rates.per_thousand(
-            input=self._rate(name, model, "input_rate", entry.input_rate, provider.input_rate),
-            output=self._rate(name, model, "output_rate", entry.output_rate, provider.output_rate),
-            base_fee=base_fee,
+            input=rates["input_rate"] or zero, output=rates["output_rate"] or zero, base_fee=base_fee
         )
 
-    def _rate(self, name: str, model: str, key: str, own: Decimal | None, general: Decimal | None) -> Decimal:
-        rate = own if own is not None else general
-        if rate is None and not self._problems.within(("providers", name, "models", model, key)):
-            tokens = key.removesuffix("_rate")
-            wanted = f"satoshis per 1,000 {tokens} tokens ({key} = 0 if it is free)"
-            self._problems.add(("providers", name, key), f"is missing, expected {wanted}")
-        return rate if rate is not None else Decimal(0)
+    def _alone(self, path: Path, table: schema.Provider | schema.Model) -> None:
+        """Rates are given in one way or in the other."""
+        for key in ("input_rate", "output_rate", "base_fee"):
+            if getattr(table, key):
+                self._problems.add((*path, key), "is given beside rates, expected one of the two")

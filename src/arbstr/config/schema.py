@@ -30,6 +30,7 @@ from arbstr.config.kinds import (
     StorePath,
     Url,
 )
+from arbstr.config.money import Auth, Budget, Pricing, RateTable
 from arbstr.config.units import Address
 from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
 
@@ -59,7 +60,13 @@ class Server(msgspec.Struct, frozen=True):
         Key("How cost and latency follow a stream's `[DONE]`: as an SSE comment, as an event, or not at all."),
     ] = StreamMetadata.COMMENT
     allow_unauthenticated: Annotated[bool, Key("Listen beyond loopback, where others can spend your money.")] = False
-    admin_key: Annotated[ApiKey | None, Key("Reserved for `/admin`. Nothing uses it yet.")] = None
+    admin_key: Annotated[
+        ApiKey | None,
+        Key(
+            "What the operator shows: as `Authorization: Bearer` or `X-Admin-Key`. Without one, `/admin` answers "
+            "callers on this machine alone."
+        ),
+    ] = None
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -79,7 +86,10 @@ class Model(msgspec.Struct, frozen=True):
     input_rate: Annotated[Sats | None, Key("Satoshis per 1,000 input tokens; the provider's if absent.")] = None
     output_rate: Annotated[Sats | None, Key("Satoshis per 1,000 output tokens; the provider's if absent.")] = None
     base_fee: Annotated[Sats | None, Key("Satoshis per request; the provider's if absent.")] = None
-    context_window: Annotated[int | None, Key("Tokens that fit, where it is known.", low=1)] = None
+    rates: Annotated[RateTable | None, Key("What it charges, in whole; the provider's if absent.")] = None
+    context_window: Annotated[
+        int | None, Key("Tokens that fit. If absent, what the price catalogue says, where it knows.", low=1)
+    ] = None
     max_output: Annotated[int | None, Key("Tokens that it can write, where it is known.", low=1)] = None
     tools: Annotated[bool | None, Key("Whether it can call tools. If absent, it is not known, and it is asked.")] = None
     vision: Annotated[bool | None, Key("Whether it can read images.")] = None
@@ -150,26 +160,24 @@ class Provider(msgspec.Struct, frozen=True):
     auto_discover: Annotated[
         bool,
         Key(
-            "Ask it for its models, at the start and every five minutes, and sell them too, at its own rates, which "
-            "are then required. Those in `models` keep their settings."
+            "Ask it for its models, at the start and every five minutes, and sell them too, at its own rates or those "
+            "of the price catalogue. Those in `models` keep their settings."
         ),
     ] = False
     tier: Annotated[Tier | None, Key("What quality it stands for. Default: `standard`; of kind ollama `local`.")] = None
     input_rate: Annotated[
         Sats | None,
         Key(
-            "Satoshis per 1,000 input tokens. Required here or for each of its models; 0 if it is free. "
-            "Of kind ollama it is 0 by default."
+            "Satoshis per 1,000 input tokens; 0 if it is free. Without any rates those of the price catalogue hold, "
+            "and a model that it does not know has no price. Of kind ollama it is 0 by default."
         ),
     ] = None
     output_rate: Annotated[
         Sats | None,
-        Key(
-            "Satoshis per 1,000 output tokens. Required here or for each of its models; 0 if it is free. "
-            "Of kind ollama it is 0 by default."
-        ),
+        Key("Satoshis per 1,000 output tokens; given together with `input_rate`. Of kind ollama it is 0 by default."),
     ] = None
     base_fee: Annotated[Sats, Key("Satoshis per request.")] = Sats(Decimal(0))
+    rates: Annotated[RateTable | None, Key("Instead of the three: in dollars, or with rates of more kinds.")] = None
     timeout: Annotated[Timeout, Key("Overrides `resilience.timeout` for this provider.")] = Timeout()
 
 
@@ -271,6 +279,9 @@ class Config(msgspec.Struct, frozen=True):
             "`[models.default]` takes the models that nobody lists."
         ),
     ] = {}
+    auth: Annotated[Auth, Key("Who may call.")] = Auth()
+    budget: Annotated[Budget, Key("What may be spent by all together, and how budgets of keys are held.")] = Budget()
+    pricing: Annotated[Pricing, Key("How prices are compared.")] = Pricing()
     policies: Annotated[Policies, Key("What may be chosen for whom.")] = Policies()
     resilience: Annotated[Resilience, Key("What to do when a provider fails.")] = Resilience()
     alerts: Annotated[

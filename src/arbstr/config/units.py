@@ -180,6 +180,34 @@ def rate(value: object) -> Decimal:
     return exact
 
 
+def price(value: object) -> Decimal:
+    """Satoshis or dollars, exactly as written: not negative, at most a thousand million."""
+    expected = "a price, 0 or more"
+    exact = number(value, expected)
+    if exact < 0:
+        raise ValueError(f"{shown(value)} is negative, expected {expected}")
+    if exact > DEAREST:
+        raise ValueError(f"{shown(value)} is too much, expected at most {DEAREST}")
+    return exact
+
+
+def amount(value: object) -> Decimal:
+    """What may be spent: more than nothing, at most a thousand million."""
+    exact = price(value)
+    if exact == 0:
+        raise ValueError("is 0, expected more than nothing, or no such key for no limit")
+    return exact
+
+
+def share(value: object) -> Decimal:
+    """A part of a whole: above 0, at most 1."""
+    expected = "a share above 0 and up to 1, such as 0.8"
+    exact = number(value, expected)
+    if not 0 < exact <= 1:
+        raise ValueError(f"{shown(value)} is out of range, expected {expected}")
+    return exact
+
+
 def address(value: object) -> Address:
     """``HOST:PORT``; an IPv6 host stands in brackets. Port 0 means any free one."""
     expected = 'HOST:PORT such as "127.0.0.1:8080" or "[::1]:8080"'

@@ -38,11 +38,9 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
             place = f"resilience.retry.retryable_errors[{index}]"
             yield f"{place}: has no effect, as a provider is never tried again after {status}"
     yield from alert_warnings(config.alerts)
-    if config.server.admin_key:
-        yield "server.admin_key: nothing uses it in this version"
-        if config.server.admin_key.source == "literal":
-            yield 'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"'
-    if not config.server.listen.loopback:
+    if config.server.admin_key and config.server.admin_key.source == "literal":
+        yield 'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"'
+    if not config.server.listen.loopback and config.server.allow_unauthenticated and not config.auth.required:
         yield "server.allow_unauthenticated: whoever can reach this address can spend your money"
 
 

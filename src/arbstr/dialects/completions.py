@@ -166,11 +166,11 @@ class CompletionStreamWriter:
                 parts.append(self._said(0, ""))
         return b"".join(parts)
 
-    def end(self, *, cost_sats: float | None) -> bytes:
+    def end(self, *, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         open_ = [index for index in self._refused if index not in self._finished]
         parts = [self._ended(index, FinishReason.STOP) for index in open_]
         if self._include_usage and self._usage is not None:
-            usage = json_of(usage_object(self._usage, cost_sats=cost_sats))
+            usage = json_of(usage_object(self._usage, cost_sats=cost_sats, cost_usd=cost_usd))
             parts.append(self._head + b'],"usage":' + usage + b"}\n\n")
         return b"".join(parts) + DONE
 

@@ -24,8 +24,14 @@ def metadata_event(fields: Mapping[str, object]) -> bytes:
     return sse.event(_encode(dict(fields)))
 
 
-def with_cost(frame: Frame, cost_sats: float, cost_usd: float | None = None) -> bytes:
-    """The bytes of an event that reports usage, with ``cost_sats`` (and ``cost_usd``, if given) in its usage object.
+def cost_fields(cost_sats: float | None, cost_usd: float | None) -> dict[str, float]:
+    """What a usage object is given beside its tokens: what is known."""
+    fields = {"cost_sats": cost_sats, "cost_usd": cost_usd}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def with_cost(frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
+    """The bytes of an event that reports usage, with ``cost_sats`` and ``cost_usd``, where given, in its usage object.
 
     The values of all other fields stay as their bytes. An event without a usage object is returned as it is.
     """
@@ -34,9 +40,7 @@ def with_cost(frame: Frame, cost_sats: float, cost_usd: float | None = None) -> 
         usage = _decode(fields["usage"])
     except (KeyError, ValueError, RecursionError):
         return frame.raw
-    usage["cost_sats"] = msgspec.Raw(_encode(cost_sats))
-    if cost_usd is not None:
-        usage["cost_usd"] = msgspec.Raw(_encode(cost_usd))
+    usage |= {name: msgspec.Raw(_encode(value)) for name, value in cost_fields(cost_sats, cost_usd).items()}
     fields["usage"] = msgspec.Raw(_encode(usage))
     data = _encode(fields)
     if frame.data in frame.raw:

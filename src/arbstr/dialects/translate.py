@@ -65,7 +65,7 @@ class StreamWriter(Protocol):
         """The bytes that a frame becomes; none for what says nothing in this dialect."""
         ...
 
-    def end(self, *, cost_sats: float | None) -> bytes:
+    def end(self, *, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         """What closes the stream after the last frame: final events, usage, the end mark."""
         ...
 
@@ -91,7 +91,7 @@ class CallerDialect(Protocol):
         """The request for a provider of the same dialect: as it came, but for ``model`` and what must be injected."""
         ...
 
-    def with_cost(self, frame: Frame, cost_sats: float) -> bytes:
+    def with_cost(self, frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         """The bytes of an event of the same dialect that reports usage, with the cost in it."""
         ...
 

@@ -6,13 +6,20 @@
     ├── InvalidRequest           400  the caller's mistake
     │   └── ContextTooLong       400  too long for every candidate
     ├── PolicyViolation          400  a policy leaves no candidate
+    ├── Unpriced                 400  nobody who serves this has a price, and the budget is hard
+    ├── InvalidApiKey            401  none, an unknown, a revoked or an expired key
+    ├── CeilingTooLow            402  the request may cost more than its caller allows, at everyone
     ├── ForeignOrigin            403  a page of another origin, or a foreign Host
+    ├── ModelNotAllowed          403  the key is not for this model
+    ├── AdminOnly                403  only for the operator
     ├── NotFound                 404  no such path or entry
     ├── ModelNotFound            404  nobody sells this model
     ├── MethodNotAllowed         405
     ├── BodyTimeout              408  the body came too slowly
     ├── RequestTooLarge          413
-    ├── RateLimited              429  every candidate asked us to wait for longer than we may
+    ├── Conflict                 409  the name is taken
+    ├── RateLimited              429  every candidate asked us to wait for longer than we may, or the caller's own limit
+    ├── BudgetExceeded           429  a budget is used up
     ├── UpstreamRejected         4xx  a provider's own refusal of this request, passed through
     ├── InternalError            500  our mistake
     ├── UpstreamError            502  every candidate failed
@@ -20,6 +27,7 @@
     ├── Overloaded               503  this gateway is full
     ├── Draining                 503  this gateway is stopping
     ├── LogUnavailable           503  the request log cannot be read now
+    ├── BudgetUnavailable        503  what is spent cannot be written down, so nothing is
     ├── UpstreamTimeout          504  the last failure was a timeout
     └── CallerLeft               499  never sent: there is nobody to tell
         └── CutOff               4xx  not sent here: the server has told the caller already
@@ -41,6 +49,8 @@ class GatewayError(Exception):
     status: int = 500
     code: str = "internal_error"
     type: str = "server_error"
+    should_retry: bool = True
+    """Of statuses that clients try again: False tells them not to (``x-should-retry: false``)."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -70,10 +80,40 @@ class PolicyViolation(GatewayError):
     type = "invalid_request_error"
 
 
+class Unpriced(GatewayError):
+    status = 400
+    code = "unpriced_model"
+    type = "invalid_request_error"
+
+
+class InvalidApiKey(GatewayError):
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
+
+
+class CeilingTooLow(GatewayError):
+    status = 402
+    code = "ceiling_too_low"
+    type = "invalid_request_error"
+
+
 class ForeignOrigin(GatewayError):
     status = 403
     code = "forbidden_origin"
     type = "invalid_request_error"
+
+
+class ModelNotAllowed(GatewayError):
+    status = 403
+    code = "model_not_allowed"
+    type = "permission_error"
+
+
+class AdminOnly(GatewayError):
+    status = 403
+    code = "admin_only"
+    type = "permission_error"
 
 
 class NotFound(GatewayError):
@@ -100,6 +140,12 @@ class BodyTimeout(GatewayError):
     type = "invalid_request_error"
 
 
+class Conflict(GatewayError):
+    status = 409
+    code = "conflict"
+    type = "invalid_request_error"
+
+
 class RequestTooLarge(GatewayError):
     status = 413
     code = "request_too_large"
@@ -110,6 +156,13 @@ class RateLimited(GatewayError):
     status = 429
     code = "rate_limit_exceeded"
     type = "rate_limit_error"
+
+
+class BudgetExceeded(GatewayError):
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    should_retry = False
 
 
 class InternalError(GatewayError):
@@ -141,6 +194,11 @@ class Draining(GatewayError):
 class LogUnavailable(GatewayError):
     status = 503
     code = "log_unavailable"
+
+
+class BudgetUnavailable(GatewayError):
+    status = 503
+    code = "budget_unavailable"
 
 
 class UpstreamTimeout(GatewayError):

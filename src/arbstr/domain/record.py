@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from arbstr.domain.money import MicroSats
+from arbstr.domain.money import MicroSats, NanoUsd
 
 
 class StreamStatus(enum.Enum):
@@ -39,6 +39,7 @@ class AttemptRecord(msgspec.Struct, frozen=True):
     error: str | None = None
     """``kind: message``, sanitised."""
     cost: MicroSats | None = None
+    cost_usd: NanoUsd | None = None
 
 
 class RequestRecord(msgspec.Struct, frozen=True):
@@ -76,6 +77,20 @@ class RequestRecord(msgspec.Struct, frozen=True):
     malformed_events: int
     attempts: tuple[AttemptRecord, ...]
     endpoint: str = "chat.completions"
+    cost_usd: NanoUsd | None = None
+    """The same cost in dollars; each is None where the other is all that is known."""
+    cache_write_tokens: int | None = None
+    key_name: str | None = None
+    """The key's name when the request was made."""
+    sats_per_usd: float | None = None
+    """The exchange rate that was used, where one was known."""
+    price_source: str | None = None
+    """Where the rates of the provider that served are from, with their date where it is known."""
+    charged_at: float | None = None
+    """The instant whose budget windows the request is charged to: seconds since the epoch."""
+    failed_cost: MicroSats | None = None
+    """What failed attempts cost, where they cost something: not part of ``cost``."""
+    failed_cost_usd: NanoUsd | None = None
 
     @property
     def error_status(self) -> int | None:

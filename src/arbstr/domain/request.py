@@ -45,3 +45,9 @@ class Wishes(msgspec.Struct, frozen=True):
     policy: str | None = None
     commit: str | None = None
     stream_metadata: str | None = None
+    max_cost_sats: str | None = None
+    max_cost_usd: str | None = None
+    timeout_ms: str | None = None
+
+
+NO_WISHES = Wishes()

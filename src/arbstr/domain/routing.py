@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 
 import msgspec
 
-from arbstr.domain.money import MicroSats, PicoSats, Rates
+from arbstr.domain.limits import NO_LIMITS, Limits
+from arbstr.domain.money import Cost, Currency, ExchangeRate, PicoSats, Rates
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Strategy(enum.Enum):
@@ -71,7 +75,8 @@ class Deployment(msgspec.Struct, frozen=True):
     """The provider's configured name: also the key of its circuit, its retry budget and its account's cooldown."""
     model: str
     """The name that the provider knows the model by."""
-    rates: Rates
+    rates: Rates | None
+    """None: what it charges is not known."""
     tier: Tier = Tier.STANDARD
     timeouts: Timeouts = Timeouts()
     context_window: int | None = None
@@ -108,6 +113,30 @@ class PolicyRule(msgspec.Struct, frozen=True):
     """Case-insensitive whole words of the last user message; a rule without any is chosen only by header."""
 
 
+class BudgetSettings(msgspec.Struct, frozen=True):
+    """What may be spent. Amounts are in ``currency``'s smallest units; None is no limit."""
+
+    currency: Currency = Currency.SATS
+    hour: int | None = None
+    day: int | None = None
+    month: int | None = None
+    total: int | None = None
+    alert_threshold: float = 0.8
+    """Share of a limit from which there are warnings."""
+    hard: bool = True
+    """What is over a limit is refused; else it passes with a warning."""
+    default_reserve_tokens: int = 4096
+    """Output reserved for a request that names no ``max_tokens``."""
+    refuses_unpriced: bool = True
+    """Where a budget is hard, who has no price is not asked."""
+    lease_share: float = 0.01
+    """Share of a limit that is leased ahead: what a killed process may seem to have spent and did not."""
+
+    @property
+    def limited(self) -> bool:
+        return any(limit is not None for limit in (self.hour, self.day, self.month, self.total))
+
+
 class RetrySettings(msgspec.Struct, frozen=True):
     """Seconds throughout."""
 
@@ -138,7 +167,8 @@ class ProviderView(msgspec.Struct, frozen=True):
     base_url: str
     masked_key: str | None
     key_source: str
-    """Where the key comes from: ``none``, ``literal``, ``${NAME}`` or the name of the environment variable."""
+    """Where the key comes from: ``none``, ``literal``, ``${NAME}``, the name of the environment variable,
+    ``token_command``, or what finds the vendor's own credentials."""
     tier: Tier
     deployments: tuple[Deployment, ...]
 
@@ -163,6 +193,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Bytes of a request's body, decoded."""
     max_in_flight: int = 1000
     stream_metadata: StreamMetadata = StreamMetadata.COMMENT
+    budget: BudgetSettings = BudgetSettings()
+    """Of the gateway as a whole. Without a limit it is none, and its other settings are those of keys' budgets."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose word on where a request comes from counts."""
+    limits: Limits = NO_LIMITS
+    """Of callers without a key that has limits of its own, each by itself."""
+    exchange_rate: ExchangeRate | None = None
+    """The configured one; one that is polled takes its place."""
+    prices_until: float | None = None
+    """When one of the prices in it changes, in seconds since the epoch, where that is known."""
+    auth_required: bool = False
+    """A key is asked for even where none exists."""
 
     def route_for(self, model: str) -> Route | None:
         return self.routes.get(model, self.default_route)
@@ -172,9 +214,12 @@ class Candidate(msgspec.Struct, frozen=True):
     """A deployment that may serve this request."""
 
     deployment: Deployment
-    expected_cost: MicroSats
+    expected_cost: Cost | None
+    """None: it has no price."""
     reason: str
     """``cheapest``, ``priority``, ``probe`` … : why it stands where it stands."""
+    worst_cost: Cost | None = None
+    """The most that the request can cost there; None where nobody needed to know."""
 
 
 class Rejection(msgspec.Struct, frozen=True):

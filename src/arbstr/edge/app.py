@@ -6,39 +6,53 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from arbstr.domain.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
-from arbstr.edge import endpoints, guard, respond
+from arbstr.edge import budget, endpoints, keys, respond
+from arbstr.edge.access import Access, let_in
+from arbstr.edge.address import caller_address
+from arbstr.edge.caller import credential_of
 from arbstr.edge.context import Context, Request
 from arbstr.edge.ids import new_request_id
 from arbstr.edge.respond import Receive, Scope, Send
 
 Endpoint = Callable[[Context, Request], Awaitable[None]]
 
-ROUTES: dict[str, tuple[str, Endpoint]] = {
-    "/v1/chat/completions": ("POST", endpoints.chat_completions),
-    "/v1/completions": ("POST", endpoints.completions),
-    "/v1/embeddings": ("POST", endpoints.embeddings),
-    "/v1/responses": ("POST", endpoints.responses),
-    "/v1/messages": ("POST", endpoints.messages),
-    "/v1/messages/count_tokens": ("POST", endpoints.count_tokens),
-    "/v1/models": ("GET", endpoints.models),
-    "/v1/models/": ("GET", endpoints.model),
-    "/v1/providers": ("GET", endpoints.providers),
-    "/v1/requests": ("GET", endpoints.requests),
-    "/v1/requests/": ("GET", endpoints.logged_request),
-    "/health": ("GET", endpoints.health),
-    "/livez": ("GET", endpoints.livez),
-    "/readyz": ("GET", endpoints.readyz),
-    "/metrics": ("GET", endpoints.metrics),
+
+class Route:
+    """What is at a path."""
+
+    __slots__ = ("access", "methods")
+
+    def __init__(self, access: Access, **methods: Endpoint) -> None:
+        self.access = access
+        self.methods = methods
+        if "GET" in methods:
+            self.methods["HEAD"] = methods["GET"]
+
+
+ROUTES: dict[str, Route] = {
+    "/v1/chat/completions": Route(Access.MODEL, POST=endpoints.chat_completions),
+    "/v1/completions": Route(Access.MODEL, POST=endpoints.completions),
+    "/v1/embeddings": Route(Access.MODEL, POST=endpoints.embeddings),
+    "/v1/responses": Route(Access.MODEL, POST=endpoints.responses),
+    "/v1/messages": Route(Access.MODEL, POST=endpoints.messages),
+    "/v1/messages/count_tokens": Route(Access.KEY, POST=endpoints.count_tokens),
+    "/v1/models": Route(Access.KEY, GET=endpoints.models),
+    "/v1/models/": Route(Access.KEY, GET=endpoints.model),
+    "/v1/budget": Route(Access.OWN, GET=budget.budget),
+    "/v1/providers": Route(Access.OPERATOR, GET=endpoints.providers),
+    "/v1/requests": Route(Access.OWN, GET=endpoints.requests),
+    "/v1/requests/": Route(Access.OWN, GET=endpoints.logged_request),
+    "/admin/keys": Route(Access.ADMIN, GET=keys.list_keys, POST=keys.create),
+    "/admin/keys/": Route(Access.ADMIN, GET=keys.show, PATCH=keys.update, DELETE=keys.revoke, POST=keys.rotate),
+    "/health": Route(Access.OPEN, GET=endpoints.health),
+    "/livez": Route(Access.OPEN, GET=endpoints.livez),
+    "/readyz": Route(Access.OPEN, GET=endpoints.readyz),
+    "/metrics": Route(Access.SCRAPE, GET=endpoints.metrics),
 }
-"""Path to method and endpoint. A path that ends in a slash takes whatever follows it, which must be something."""
+"""What is at which path. A path that ends in a slash takes whatever follows it, which must be something."""
 
-OPEN_TO_PAGES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
-"""Routes that a page of another origin may call: they tell nothing that it could not find out."""
-
-MODEL_ENDPOINTS = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"}
-)
-"""Routes that end in the pipeline. They guard themselves there: who is refused leaves a row, too."""
+MODEL_ENDPOINTS = frozenset(path for path, route in ROUTES.items() if route.access is Access.MODEL)
+"""Routes that end in the pipeline."""
 
 
 class App:
@@ -50,10 +64,12 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"arbstr serves HTTP, not {scope['type']}")
-        request = Request(scope, receive, send, new_request_id(), dict(scope["headers"]))
+        headers = dict(scope["headers"])
+        address = caller_address(scope, headers, self.context.pipeline.snapshot.trusted_proxies)
+        request = Request(scope, receive, send, new_request_id(), headers, address, credential_of(headers))
         scope["arbstr.request_id"] = request.id  # for an answer that the server gives in our place
         try:
-            endpoint = self._route(request)
+            endpoint = self._endpoint(request)
             await endpoint(self.context, request)
         except GatewayError as error:
             await respond.error(send, request.id, error, headers=_allow(scope["path"], error))
@@ -64,21 +80,20 @@ class App:
             ours = InternalError("something went wrong in this gateway; its log has the details")
             await respond.error(send, request.id, ours)
 
-    def _route(self, request: Request) -> Endpoint:
+    def _endpoint(self, request: Request) -> Endpoint:
         path: str = request.scope["path"]
         route = ROUTES.get(path)
         if route is None or path.endswith("/"):
             route = self._longer_route(path, request)
-        method, endpoint = route
-        if path not in OPEN_TO_PAGES and method != "POST":
-            server = request.scope.get("server")
-            guard.check(request.headers, server[0] if server is not None else None)
-        asked = request.scope["method"]
-        if asked != method and not (asked == "HEAD" and method == "GET"):
-            raise MethodNotAllowed(f"{path[:200]} takes {method}, not {asked[:20]}")
+        endpoint = route.methods.get(request.scope["method"])
+        if endpoint is None:
+            let_in(self.context, request, route.access)
+            allowed = " or ".join(sorted(set(route.methods) - {"HEAD"}))
+            raise MethodNotAllowed(f"{path[:200]} takes {allowed}, not {request.scope['method'][:20]}")
+        let_in(self.context, request, route.access)
         return endpoint
 
-    def _longer_route(self, path: str, request: Request) -> tuple[str, Endpoint]:
+    def _longer_route(self, path: str, request: Request) -> Route:
         """A route that ends in a slash and takes the rest of the path."""
         for start, route in ROUTES.items():
             if start.endswith("/") and path.startswith(start) and len(path) > len(start):
@@ -90,5 +105,7 @@ class App:
 def _allow(path: str, error: GatewayError) -> list[tuple[bytes, bytes]]:
     if not isinstance(error, MethodNotAllowed):
         return []
-    method = next((method for start, (method, _) in ROUTES.items() if path.startswith(start)), "GET")
-    return [(b"allow", b"GET, HEAD" if method == "GET" else method.encode())]
+    route = ROUTES.get(path) or next(
+        route for start, route in ROUTES.items() if start.endswith("/") and path.startswith(start)
+    )
+    return [(b"allow", ", ".join(route.methods).encode())]

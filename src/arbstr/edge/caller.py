@@ -11,13 +11,11 @@ import msgspec
 
 from arbstr.dialects.translate import CallerDialect
 from arbstr.domain.errors import CallerLeft, CutOff, GatewayError, InvalidRequest, Overloaded, RequestTooLarge
-from arbstr.domain.request import ChatRequest, Wishes
+from arbstr.domain.request import NO_WISHES, ChatRequest, Wishes
 from arbstr.edge import guard
 from arbstr.edge.context import BodyBudget
 from arbstr.edge.respond import EVENTS, JSON, Receive, Scope, Send, id_headers, whole
 from arbstr.ports import Headers
-
-NO_WISHES = Wishes()
 
 _PASSED_ON: dict[str, tuple[tuple[bytes, re.Pattern[bytes], str], ...]] = {
     "anthropic": (
@@ -34,6 +32,7 @@ class HttpCaller:
     __slots__ = (
         "_bodies",
         "_gone",
+        "_guarded",
         "_headers",
         "_held",
         "_receive",
@@ -41,7 +40,9 @@ class HttpCaller:
         "_send",
         "_told",
         "_watcher",
+        "address",
         "answered",
+        "credential",
         "dialect",
         "endpoint",
         "request_id",
@@ -59,7 +60,11 @@ class HttpCaller:
         bodies: BodyBudget,
         dialect: CallerDialect,
         endpoint: str,
+        address: str,
+        credential: bytes | None,
+        guarded: bool,
     ) -> None:
+        """``guarded``: pages of other origins are kept out, as no key is asked for."""
         self.dialect = dialect
         self.endpoint = endpoint
         self._scope = scope
@@ -74,6 +79,9 @@ class HttpCaller:
         self._watcher: asyncio.Task[None] | None = None
         self.request_id = request_id
         self.wishes = _wishes(headers)
+        self.credential = credential
+        self._guarded = guarded
+        self.address = address
         self.answered = False
 
     async def request(self, max_body: int) -> ChatRequest:
@@ -86,8 +94,9 @@ class HttpCaller:
 
     async def body(self, max_body: int) -> bytes:
         """The body of a request that may be made at all. Raises GatewayError."""
-        server = self._scope.get("server")
-        guard.check(self._headers, server[0] if server is not None else None)
+        if self._guarded:
+            server = self._scope.get("server")
+            guard.check(self._headers, server[0] if server is not None else None)
         content_type = self._headers.get(b"content-type")
         if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
             shown = content_type[:80].decode("latin-1")
@@ -174,6 +183,16 @@ class HttpCaller:
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
 
+def credential_of(headers: dict[bytes, bytes]) -> bytes | None:
+    """What a request shows to be let in, wherever its client puts a key; None where there is nothing."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, credential = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and credential.strip():
+            return credential.strip()
+    return headers.get(b"x-api-key") or headers.get(b"api-key") or None
+
+
 def _nobody(error: GatewayError) -> None:
     """Who is told of a departure before anybody wants to know."""
 
@@ -186,9 +205,19 @@ def _wishes(headers: dict[bytes, bytes]) -> Wishes:
     policy = headers.get(b"x-arbstr-policy")
     commit = headers.get(b"x-arbstr-commit")
     metadata = headers.get(b"x-arbstr-stream-metadata")
-    if policy is None and commit is None and metadata is None:
+    sats = headers.get(b"x-arbstr-max-cost-sats")
+    usd = headers.get(b"x-arbstr-max-cost-usd")
+    timeout = headers.get(b"x-arbstr-timeout-ms")
+    if policy is commit is metadata is sats is usd is timeout is None:
         return NO_WISHES
-    return Wishes(policy=_text(policy), commit=_text(commit), stream_metadata=_text(metadata))
+    return Wishes(
+        policy=_text(policy),
+        commit=_text(commit),
+        stream_metadata=_text(metadata),
+        max_cost_sats=_text(sats),
+        max_cost_usd=_text(usd),
+        timeout_ms=_text(timeout),
+    )
 
 
 def _passed_on(dialect: str, headers: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:

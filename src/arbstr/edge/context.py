@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from arbstr.domain.identity import Key
+from arbstr.domain.secret import Secret
+from arbstr.edge.address import CallerAddress
 from arbstr.edge.respond import Receive, Scope, Send
 from arbstr.pipeline.handle import Pipeline
-from arbstr.ports import Clock, Log, RequestLog
+from arbstr.ports import Clock, KeyStore, Log, RequestLog
 
 BODIES_IN_FLIGHT = 1024 * 1024 * 1024
 """Bytes of request bodies that are held at once, at most; one more byte is a 503."""
@@ -41,6 +44,8 @@ class Context:
     expose_metrics: Callable[[], tuple[bytes, bytes]]
     """The exposition and its content type."""
     started_at: int
+    key_store: KeyStore
+    admin_key: Secret | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
 
 
@@ -54,5 +59,12 @@ class Request:
     id: str
     headers: dict[bytes, bytes]
     """By lower-case name; of repeated ones the last."""
+    address: CallerAddress
+    credential: bytes | None
+    """What it shows to be let in."""
+    key: Key | None = None
+    """Whose request it is, where keys are asked for."""
+    operator: bool = False
+    """It is the operator's, where keys are asked for."""
     rest: str = ""
     """What the path has beyond a route that ends in ``/``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -12,11 +11,12 @@ from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.openai import model_object, models_list
 from arbstr.domain.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from arbstr.domain.health import CircuitState
-from arbstr.domain.money import MicroSats, sats
 from arbstr.domain.routing import Deployment, ProviderView, Snapshot
 from arbstr.edge import respond
 from arbstr.edge.caller import HttpCaller
 from arbstr.edge.context import Context, Request
+from arbstr.edge.query import no_more, query_of, whole_number
+from arbstr.edge.rates import shown_rates
 from arbstr.policy.verdict import Park
 
 OWNER = "arbstr"
@@ -79,18 +79,25 @@ def _caller(context: Context, request: Request, dialect: str, endpoint: str) -> 
         bodies=context.bodies,
         dialect=caller_dialect(dialect),
         endpoint=endpoint,
+        address=request.address.group,
+        credential=request.credential,
+        guarded=not context.pipeline.state.keys.exists and not context.pipeline.snapshot.auth_required,
     )
 
 
 async def models(context: Context, request: Request) -> None:
-    """Every model that can be asked for, once."""
-    names = sorted(context.pipeline.snapshot.routes)
+    """Every model that its caller can ask for, once."""
+    names = sorted(name for name in context.pipeline.snapshot.routes if _may_use(request, name))
     body = models_list(names, created=context.started_at, owned_by=OWNER)
     await respond.json(request.send, request.id, msgspec.Raw(body))
 
 
+def _may_use(request: Request, model: str) -> bool:
+    return request.key is None or request.key.allows(model)
+
+
 async def model(context: Context, request: Request) -> None:
-    if request.rest not in context.pipeline.snapshot.routes:
+    if request.rest not in context.pipeline.snapshot.routes or not _may_use(request, request.rest):
         raise ModelNotFound(f"no route and no provider lists the model {request.rest!r}", param="model")
     body = model_object(request.rest, created=context.started_at, owned_by=OWNER)
     await respond.json(request.send, request.id, msgspec.Raw(body))
@@ -122,19 +129,16 @@ def _provider(view: ProviderView, context: Context, served: dict[Deployment, lis
         "api_key": view.masked_key,
         "key_source": view.key_source,
         "circuit": circuit(view.name, context),
-        "models": [_deployment(each, served) for each in view.deployments],
+        "models": [_deployment(each, served, context) for each in view.deployments],
     }
 
 
-def _deployment(deployment: Deployment, served: dict[Deployment, list[str]]) -> dict[str, Any]:
-    """Rates are in satoshis per 1,000 tokens, as they are configured; ``serves`` are the names that callers use."""
-    rates = deployment.rates
+def _deployment(deployment: Deployment, served: dict[Deployment, list[str]], context: Context) -> dict[str, Any]:
+    """``serves`` are the names that callers use."""
     return {
         "model": deployment.model,
         "serves": served.get(deployment, []),
-        "input_rate": rates.input / 10**9,
-        "output_rate": rates.output / 10**9,
-        "base_fee": sats(MicroSats(rates.base_fee // 10**6)),
+        **shown_rates(deployment.rates, context.pipeline.state.rate),
         "context_window": deployment.context_window,
     }
 
@@ -156,16 +160,15 @@ def circuit(provider: str, context: Context) -> dict[str, Any]:
 
 async def requests(context: Context, request: Request) -> None:
     """The request log, newest first."""
-    query = _query(request)
-    page = _whole_number(query, "page", default=1, most=MAX_PAGE)
-    per_page = min(_whole_number(query, "per_page", default=20, most=MAX_PAGE), MAX_PER_PAGE)
+    query = query_of(request)
+    page = whole_number(query, "page", default=1, most=MAX_PAGE)
+    per_page = min(whole_number(query, "per_page", default=20, most=MAX_PAGE), MAX_PER_PAGE)
     order = query.pop("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest(f"order is {order!r}, expected asc or desc", param="order")
-    if query:
-        name = next(iter(query))
-        raise InvalidRequest(f"unknown parameter {name!r}, expected page, per_page or order", param=name)
-    found = await context.request_log.page(page=page, per_page=per_page, order=order)
+    no_more(query, expected="page, per_page or order")
+    own = request.key.id if request.key is not None else None
+    found = await context.request_log.page(page=page, per_page=per_page, order=order, key_id=own)
     answer = {
         "data": found.entries,
         "page": page,
@@ -180,7 +183,8 @@ async def requests(context: Context, request: Request) -> None:
 
 async def logged_request(context: Context, request: Request) -> None:
     """One entry of the request log, with its attempts."""
-    entry = await context.request_log.find(request.rest)
+    own = request.key.id if request.key is not None else None
+    entry = await context.request_log.find(request.rest, key_id=own)
     if entry is None:
         raise NotFound(f"no request with the id {request.rest!r} is in the log")
     await respond.json(request.send, request.id, entry)
@@ -228,26 +232,3 @@ async def readyz(context: Context, request: Request) -> None:
 async def metrics(context: Context, request: Request) -> None:
     body, content_type = context.expose_metrics()
     await respond.whole(request.send, 200, [(b"content-type", content_type), respond.NO_STORE], body)
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The query's parameters. Raises InvalidRequest for one that is given twice or cannot be read."""
-    try:
-        text = request.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=50)
-    except ValueError:
-        raise InvalidRequest("the query string cannot be read") from None
-    query = dict(pairs)
-    if len(query) < len(pairs):
-        raise InvalidRequest("a parameter of the query is given twice")
-    return query
-
-
-def _whole_number(query: dict[str, str], name: str, *, default: int, most: int) -> int:
-    """A parameter that is a whole number from 1 to ``most``."""
-    text = query.pop(name, None)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
-        raise InvalidRequest(f"{name} is {text[:40]!r}, expected a whole number from 1 to {most}", param=name)
-    return int(text)

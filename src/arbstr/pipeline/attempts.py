@@ -11,17 +11,21 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from arbstr.dialects.openai import merge_usage
 from arbstr.domain.errors import CircuitsOpen, FailureKind, GatewayError, UpstreamError, UpstreamFailure
 from arbstr.domain.events import Frame
+from arbstr.domain.money import Cost
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Candidate, Commit, Deployment, Plan
-from arbstr.domain.usage import estimated_tokens
+from arbstr.domain.usage import Usage, estimated_tokens
 from arbstr.pipeline.answer import Answer
 from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.settle import sum_up, total
 from arbstr.pipeline.state import LiveState
 from arbstr.policy.breaker import Permit
 from arbstr.policy.planner import Standing
+from arbstr.policy.pricing import cost_of
 from arbstr.policy.retry import MAX_RETRY_AFTER, pause
 from arbstr.policy.verdict import VERDICTS, FallBack, Retry, answer_to
 from arbstr.ports import Clock, Provider, RecordSink, Upstream
@@ -73,6 +77,8 @@ class Attempts:
         last: tuple[UpstreamFailure, Deployment] | None = None
         while queue:
             candidate = self._take(queue)
+            if exchange.failed_cost is not None and not self.state.spending.affords(candidate, exchange):
+                continue  # what failed has cost something, and this one too would be more than may be spent
             outcome = await self._ask(candidate, queue, request, exchange)
             if isinstance(outcome, Answer):
                 return outcome
@@ -115,6 +121,8 @@ class Attempts:
         made = sum(1 for attempt in exchange.attempts if attempt.provider == provider) if exchange.attempts else 0
         for nth in range(max(1, exchange.snapshot.retry.max_attempts - made)):
             if failure is not None:
+                if exchange.failed_cost is not None and not self.state.spending.affords(candidate, exchange):
+                    return failure
                 wait = self._pause(failure, nth, exchange, alone=self._alone(others))
                 now = self.clock.monotonic()
                 if wait is None or not circuit.breaker.admits(now) or not circuit.budget.try_retry(now):
@@ -207,10 +215,11 @@ class Attempts:
         limit = deployment.timeouts.first_token if request.stream else deployment.timeouts.answer
         until = min(started + limit, exchange.deadline)
         opening = self.providers[deployment.provider].open(request, deployment, until=until)
+        held: list[Frame] = []
         try:
             upstream = await opening.__aenter__()
             try:
-                held, ended = await self._hold(upstream, request, exchange, deployment, until)
+                ended = await self._hold(upstream, request, exchange, deployment, until, held)
             except BaseException as error:
                 await opening.__aexit__(type(error), error, error.__traceback__)
                 raise
@@ -226,7 +235,7 @@ class Attempts:
                 permit.abandon()
             self.state.failed(deployment, failure)
             if failure.kind is not FailureKind.INEXPRESSIBLE:  # nobody was asked
-                self._record(deployment, exchange, started, began_at, failure)
+                self._record(deployment, exchange, started, began_at, failure, held)
             raise
         except BaseException:
             permit.abandon()
@@ -256,11 +265,16 @@ class Attempts:
         failure.message = f"{failure.message} (timeout.{name} = {seconds:g} s)"
 
     async def _hold(
-        self, upstream: Upstream, request: ChatRequest, exchange: Exchange, deployment: Deployment, until: float
-    ) -> tuple[list[Frame], bool]:
-        """Read up to the commit point: the frames so far, and whether the upstream has ended."""
+        self,
+        upstream: Upstream,
+        request: ChatRequest,
+        exchange: Exchange,
+        deployment: Deployment,
+        until: float,
+        held: list[Frame],
+    ) -> bool:
+        """Read up to the commit point into ``held``; whether the upstream has ended."""
         whole_stream = request.stream and exchange.commit is Commit.COMPLETE
-        held: list[Frame] = []
         size = 0
         committed = finished = False
         unfinished = request.n
@@ -269,14 +283,14 @@ class Attempts:
                 frames = await upstream.read(until)
             except UpstreamFailure:
                 if unfinished <= 0:
-                    return held, True  # whole but for its end mark
+                    return True  # whole but for its end mark
                 raise
             if not frames:
                 if not committed:
                     raise UpstreamFailure(FailureKind.UNREADABLE, "the answer ended before its first content")
                 if not finished:
                     raise UpstreamFailure(FailureKind.UNREADABLE, "the stream was cut before its end")
-                return held, True
+                return True
             for index, frame in enumerate(frames):
                 if frame.failure is not None:
                     raise frame.failure
@@ -290,9 +304,9 @@ class Attempts:
                     raise UpstreamFailure(FailureKind.UNREADABLE, "the answer has no content")
                 if frame.done or (committed and not whole_stream):
                     held.extend(frames[index + 1 :])
-                    return held, False
+                    return False
             if size > (COMPLETE_LIMIT if whole_stream else HOLD_LIMIT):
-                return held, False
+                return False
             if committed:
                 patience = AFTER_FINISH if unfinished <= 0 else deployment.timeouts.idle
                 until = min(self.clock.monotonic() + patience, exchange.deadline)
@@ -304,8 +318,12 @@ class Attempts:
         started: float,
         began_at: float,
         failure: UpstreamFailure | None,
+        held: Sequence[Frame] = (),
     ) -> None:
         """An attempt that will not serve is over; without a ``failure`` it was interrupted from our side."""
+        cost = _cost_of_failed(held, deployment, exchange) if held else None
+        if cost is not None:
+            exchange.failed_cost = total(exchange.failed_cost, cost)
         record = AttemptRecord(
             request_id=exchange.request_id,
             provider=deployment.provider,
@@ -314,6 +332,8 @@ class Attempts:
             duration_ms=(self.clock.monotonic() - started) * 1000,
             status=failure.status if failure is not None else None,
             error=f"{failure.kind.value}: {failure.message}" if failure is not None else None,
+            cost=cost.sats if cost is not None else None,
+            cost_usd=cost.usd if cost is not None else None,
         )
         exchange.attempts.append(record)
         self.publisher.attempt(record)
@@ -329,6 +349,18 @@ class Attempts:
             parked = self.state.parked(deployment, now)
             failure.retry_after = parked.until - now if parked is not None else None
         return answer_to(failure, provider=deployment.provider)
+
+
+def _cost_of_failed(held: Sequence[Frame], deployment: Deployment, exchange: Exchange) -> Cost | None:
+    """What an answer cost that began and was not to be used: by its own usage, else by an estimate of what came."""
+    usage: Usage | None = None
+    content = 0
+    for frame in held:
+        usage = merge_usage(usage, frame.usage)
+        content += frame.content_bytes
+    if deployment.rates is None or exchange.request is None or (usage is None and not content):
+        return None
+    return cost_of(sum_up(usage, content, exchange.request), deployment.rates, exchange.rate)
 
 
 def nobody(plan: Plan, state: LiveState) -> GatewayError:

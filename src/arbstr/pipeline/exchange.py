@@ -8,10 +8,15 @@ import msgspec
 
 from arbstr.dialects.translate import StreamWriter
 from arbstr.domain.errors import GatewayError, UpstreamRejected
+from arbstr.domain.identity import Key
+from arbstr.domain.money import Cost, ExchangeRate
 from arbstr.domain.record import AttemptRecord
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Commit, Deployment, Plan, Snapshot, StreamMetadata
 from arbstr.domain.usage import Usage
+from arbstr.policy.budget import Hold
+from arbstr.policy.limits import NO_SLOT, Slot, View
+from arbstr.policy.terms import Ceiling
 
 
 class Exchange(msgspec.Struct, eq=False):
@@ -35,6 +40,19 @@ class Exchange(msgspec.Struct, eq=False):
     """Fields of the request that the serving provider's dialect could not say."""
     commit: Commit = Commit.FIRST_CONTENT
     request: ChatRequest | None = None
+    rate: ExchangeRate | None = None
+    """What a dollar was worth when the request came, where that was known."""
+    key: Key | None = None
+    """Whose request it is."""
+    slot: Slot = NO_SLOT
+    """What it has taken of its caller's limits."""
+    limits_view: View | None = None
+    """How its caller's limits stood when they refused it."""
+    ceilings: tuple[Ceiling, ...] = ()
+    hold: Hold | None = None
+    """What it has reserved of budgets."""
+    failed_cost: Cost | None = None
+    """What failed attempts have cost."""
     policy: str | None = None
     plan: Plan | None = None
     attempts: list[AttemptRecord] = []
@@ -58,7 +76,16 @@ class Exchange(msgspec.Struct, eq=False):
     interruption: GatewayError | None = None
 
     @classmethod
-    def begin(cls, request_id: str, snapshot: Snapshot, *, endpoint: str, now: float, received_at: float) -> Exchange:
+    def begin(
+        cls,
+        request_id: str,
+        snapshot: Snapshot,
+        *,
+        endpoint: str,
+        now: float,
+        received_at: float,
+        rate: ExchangeRate | None,
+    ) -> Exchange:
         """An exchange of the current task."""
         return cls(
             request_id,
@@ -69,6 +96,7 @@ class Exchange(msgspec.Struct, eq=False):
             asyncio.current_task(),
             snapshot.stream_metadata,
             endpoint,
+            rate=rate,
         )
 
     def interrupt(self, reason: GatewayError) -> None:

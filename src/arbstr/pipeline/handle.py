@@ -15,9 +15,10 @@ from arbstr.dialects.needs import needs_of
 from arbstr.domain.errors import CallerLeft, GatewayError, InternalError
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Plan, Snapshot
-from arbstr.pipeline.admission import admit, enter
+from arbstr.pipeline.admission import admit, enter, policy_of
 from arbstr.pipeline.attempts import Attempts
 from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.identify import identify
 from arbstr.pipeline.publish import Publisher
 from arbstr.pipeline.relay import relay, tell
 from arbstr.pipeline.settle import settle
@@ -62,6 +63,7 @@ class Pipeline:
             endpoint=caller.endpoint,
             now=self._clock.monotonic(),
             received_at=self._clock.time(),
+            rate=self.state.rate,
         )
         self.state.in_flight.add(exchange)
         caller.watch(exchange.interrupt)
@@ -70,11 +72,11 @@ class Pipeline:
                 await self._line(caller, exchange)
             except GatewayError as error:
                 exchange.error = error
-                await tell(caller, exchange, error)
+                await tell(caller, exchange, error, clock=self._clock)
             except Exception as bug:
                 self._log.error("a request failed in this gateway", request_id=exchange.request_id, error=bug)
                 exchange.error = InternalError("something went wrong in this gateway; its log has the details")
-                await tell(caller, exchange, exchange.error)
+                await tell(caller, exchange, exchange.error, clock=self._clock)
         except asyncio.CancelledError:
             await self._interrupted(caller, exchange)
         finally:
@@ -84,22 +86,28 @@ class Pipeline:
 
     async def _line(self, caller: Caller, exchange: Exchange) -> None:
         enter(self.state, exchange)
+        identify(self.state, exchange, caller.credential, caller.address)
         request = await caller.request(exchange.snapshot.max_body)
-        admitted = admit(request, caller.wishes, exchange)
+        admitted = admit(request, caller.wishes, exchange, self.state)
+        if exchange.key is not None and self.state.spending.pending:
+            await self.state.spending.ready(exchange.key)
         plan = self._plan(admitted, caller, exchange)
+        await self.state.spending.reserve(plan, exchange)
         async with await self._attempts.open(plan, admitted, exchange) as answer:
             await relay(answer, caller, exchange, clock=self._clock)
 
     def _plan(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> Plan:
-        rule = planner.choose_rule(exchange.snapshot.rules, caller.wishes.policy, request)
+        snapshot = exchange.snapshot
+        rule = planner.choose_rule(snapshot.rules, policy_of(exchange, caller.wishes), request)
         exchange.policy = rule.name if rule is not None else None
         exchange.plan = planner.plan(
             request,
             rule,
-            needs=needs_of(request) if exchange.snapshot.knows_capabilities else planner.NO_NEEDS,
-            snapshot=exchange.snapshot,
+            needs=needs_of(request) if snapshot.knows_capabilities else planner.NO_NEEDS,
+            snapshot=snapshot,
             mean_output=self.state.mean_output,
             standing=self.state.standing,
+            terms=self.state.spending.terms(request, exchange),
         )
         return exchange.plan
 
@@ -116,4 +124,4 @@ class Pipeline:
         if exchange.error is None:
             exchange.error = reason
         if not isinstance(reason, CallerLeft):
-            await tell(caller, exchange, exchange.error)
+            await tell(caller, exchange, exchange.error, clock=self._clock)

@@ -13,13 +13,15 @@ from functools import lru_cache
 from arbstr.dialects.metadata import metadata_comment, metadata_event
 from arbstr.domain.errors import CallerLeft, FailureKind, GatewayError, UpstreamFailure
 from arbstr.domain.events import Frame
-from arbstr.domain.money import sats, sats_text
+from arbstr.domain.money import Cost, amount_text, sats, sats_text, usd, usd_text
 from arbstr.domain.routing import StreamMetadata
 from arbstr.pipeline.answer import Answer
 from arbstr.pipeline.attempts import AFTER_FINISH
 from arbstr.pipeline.exchange import Exchange
-from arbstr.pipeline.settle import cost, used
+from arbstr.pipeline.ratelimit import rate_limit_headers
+from arbstr.pipeline.settle import cost, total, used
 from arbstr.pipeline.transcript import Transcript
+from arbstr.policy.limits import NO_SLOT
 from arbstr.policy.verdict import VERDICTS, answer_to
 from arbstr.ports import Caller, Clock
 
@@ -47,10 +49,14 @@ async def _whole(answer: Answer, caller: Caller, exchange: Exchange, clock: Cloc
         answer.permit.fail(clock.monotonic())
         raise answer_to(failure, provider=answer.deployment.provider) from failure
     answer.permit.succeed()
-    headers = route_headers(exchange)
+    headers = route_headers(exchange, clock)
     price = cost(exchange, used(exchange))
     if price is not None:
-        headers.append((b"x-arbstr-cost-sats", sats_text(price).encode()))
+        if price.sats is not None:
+            headers.append((b"x-arbstr-cost-sats", sats_text(price.sats).encode()))
+        if price.usd is not None:
+            headers.append((b"x-arbstr-cost-usd", usd_text(price.usd).encode()))
+    _warn(headers, exchange, price)
     headers.append((b"x-arbstr-latency-ms", str(_elapsed_ms(exchange, clock)).encode()))
     await caller.answer(200, headers, body)
     exchange.completed_at = clock.monotonic()
@@ -84,14 +90,14 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
         )
     transcript = Transcript(
         exchange,
-        answer.deployment,
         caller.dialect,
         writer=exchange.writer,
         wants_usage=request.include_usage,
         choices=request.n,
     )
     permit.commit()
-    headers = route_headers(exchange)
+    headers = route_headers(exchange, clock)
+    _warn(headers, exchange, None)
     headers.append((b"x-arbstr-streaming", b"true"))
     await caller.start(headers)
     try:
@@ -147,22 +153,24 @@ async def _end_of_body(answer: Answer, clock: Clock) -> None:
         await answer.upstream.read(clock.monotonic() + AFTERMATH)
 
 
-async def tell(caller: Caller, exchange: Exchange, error: GatewayError) -> None:
+async def tell(caller: Caller, exchange: Exchange, error: GatewayError, *, clock: Clock) -> None:
     """Tell the caller what went wrong: as a status where it still can be one, in the stream otherwise."""
     if isinstance(error, CallerLeft):
         return
     if not caller.answered:
-        headers = route_headers(exchange)
+        headers = route_headers(exchange, clock)
         if error.retry_after_header is not None:
             headers.append((b"retry-after", error.retry_after_header))
+        if not error.should_retry:
+            headers.append((b"x-should-retry", b"false"))
         await caller.answer(error.status, headers, caller.dialect.error(error))
     elif exchange.streaming and exchange.answered_by is not None:
         broken = exchange.writer.error(error) if exchange.writer is not None else caller.dialect.error_event(error)
         await caller.finish(broken, close=True)
 
 
-def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Who answered, with which model, and what failed before: as far as it is known."""
+def route_headers(exchange: Exchange, clock: Clock) -> list[tuple[bytes, bytes]]:
+    """Who answered, with which model, what failed before, and how the caller's limits stand: as far as it is known."""
     headers: list[tuple[bytes, bytes]] = []
     served = exchange.answered_by or (exchange.refused_by if exchange.passes_a_refusal else None)
     if served is not None:
@@ -174,7 +182,25 @@ def route_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
         retries = exchange.retries()
         if retries is not None:
             headers.append((b"x-arbstr-retries", _header_text(retries)))
+    if exchange.limits_view is not None:
+        headers.extend(rate_limit_headers(exchange.limits_view))
+    elif exchange.slot is not NO_SLOT:
+        headers.extend(rate_limit_headers(exchange.slot.view(clock.monotonic())))
     return headers
+
+
+def _warn(headers: list[tuple[bytes, bytes]], exchange: Exchange, price: Cost | None) -> None:
+    """Say which budgets are nearly used up, or are and let it pass: ``hour: 8.5 of 10 usd spent``."""
+    if exchange.hold is None:
+        return
+    low = exchange.hold.low(total(price, exchange.failed_cost))
+    if low:
+        said = [
+            f"{'key' if meter.account.id else 'gateway'} {meter.period.value}: {share:.0%} of "
+            f"{amount_text(meter.limit or 0, meter.account.currency)}"
+            for meter, share in low
+        ]
+        headers.append((b"x-arbstr-budget-warning", ", ".join(said).encode()))
 
 
 @lru_cache(maxsize=4096)
@@ -188,12 +214,14 @@ def _metadata(exchange: Exchange, clock: Clock) -> bytes:
         return b""
     price = cost(exchange, used(exchange))
     served = exchange.answered_by
-    fields = {
-        "arbstr_cost_sats": sats(price) if price is not None else None,
+    fields: dict[str, object] = {
+        "arbstr_cost_sats": sats(price.sats) if price is not None and price.sats is not None else None,
         "arbstr_latency_ms": _elapsed_ms(exchange, clock),
         "arbstr_request_id": exchange.request_id,
         "arbstr_provider": served.provider if served is not None else None,
     }
+    if price is not None and price.usd is not None:
+        fields["arbstr_cost_usd"] = usd(price.usd)
     return metadata_event(fields) if exchange.metadata is StreamMetadata.EVENT else metadata_comment(fields)
 
 

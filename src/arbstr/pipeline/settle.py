@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from arbstr.domain.errors import CallerLeft, UpstreamFailure
-from arbstr.domain.money import MicroSats
+from arbstr.domain.money import Cost
 from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
+from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
 from arbstr.domain.usage import Usage, estimated_tokens
 from arbstr.pipeline.exchange import Exchange
@@ -25,23 +28,26 @@ def used(exchange: Exchange) -> Usage | None:
         return None
     if reported is not None and reported.output_tokens and exchange.error is None:
         return reported
-    produced = estimated_tokens(exchange.content_bytes)
-    if reported is not None and reported.output_tokens >= produced:
+    return sum_up(reported, exchange.content_bytes, exchange.request)
+
+
+def sum_up(reported: Usage | None, content_bytes: int, request: ChatRequest) -> Usage:
+    """What an answer used that was broken off, or reported too little: what it reported, or what it produced."""
+    produced = estimated_tokens(content_bytes)
+    if reported is None:
+        return Usage(estimated_tokens(request.input_bytes), produced, estimated=True)
+    if reported.output_tokens >= produced:
         return reported
-    return Usage(
-        input_tokens=reported.input_tokens if reported else estimated_tokens(exchange.request.input_bytes),
-        output_tokens=produced,
-        cached_input_tokens=reported.cached_input_tokens if reported else 0,
-        estimated=True,
-    )
+    return msgspec.structs.replace(reported, output_tokens=produced, estimated=True)
 
 
-def cost(exchange: Exchange, usage: Usage | None) -> MicroSats | None:
-    """The price of ``usage`` at the provider that served, as the request's own snapshot has it."""
+def cost(exchange: Exchange, usage: Usage | None) -> Cost | None:
+    """The price of ``usage`` at the provider that served, as the request's own snapshot has it. None where no price is
+    known."""
     deployment = exchange.answered_by or exchange.abandoned
-    if usage is None or deployment is None:
+    if usage is None or deployment is None or deployment.rates is None:
         return None
-    return cost_of(usage, deployment)
+    return cost_of(usage, deployment.rates, exchange.rate)
 
 
 def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:
@@ -49,17 +55,29 @@ def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: Rec
     now = exchange.completed_at if exchange.completed_at is not None else clock.monotonic()
     usage = used(exchange)
     price = cost(exchange, usage)
+    if exchange.hold is not None:
+        exchange.hold.settle(total(price, exchange.failed_cost))
+    exchange.slot.settle(usage.input_tokens + usage.output_tokens if usage is not None else 0, clock.monotonic())
     served = exchange.answered_by
     if served is not None:
         _close_attempt(exchange, served, price, now, publisher)
         plan, request = exchange.plan, exchange.request
         if usage is not None and not usage.estimated and exchange.error is None and plan and request:
             state.saw_output(plan.route.model, usage.output_tokens, request.n)
+        if served.rates is None:
+            state.saw_unpriced(served)
     publisher.request(_record(exchange, usage, price, now))
 
 
+def total(price: Cost | None, failed: Cost | None) -> Cost | None:
+    """What a request cost with its failed attempts."""
+    if price is None or failed is None:
+        return price or failed
+    return price.plus(failed)
+
+
 def _close_attempt(
-    exchange: Exchange, served: Deployment, price: MicroSats | None, now: float, publisher: RecordSink
+    exchange: Exchange, served: Deployment, price: Cost | None, now: float, publisher: RecordSink
 ) -> None:
     """The attempt that served is over too."""
     started, began_at = exchange.attempt_started
@@ -72,19 +90,21 @@ def _close_attempt(
         duration_ms=(now - started) * 1000,
         status=200,
         error=f"{failure.kind.value}: {failure.message}" if isinstance(failure, UpstreamFailure) else None,
-        cost=price,
+        cost=price.sats if price is not None else None,
+        cost_usd=price.usd if price is not None else None,
     )
     exchange.attempts.append(record)
     publisher.attempt(record)
 
 
-def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, now: float) -> RequestRecord:
+def _record(exchange: Exchange, usage: Usage | None, price: Cost | None, now: float) -> RequestRecord:
     request, error = exchange.request, exchange.error
     served = exchange.answered_by or exchange.abandoned or (exchange.refused_by if exchange.passes_a_refusal else None)
     committed = exchange.committed_at
     source = CostSource.NONE
     if price is not None and usage is not None:
         source = CostSource.ESTIMATED if usage.estimated else CostSource.PROVIDER
+    failed, key = exchange.failed_cost, exchange.key
     return RequestRecord(
         correlation_id=exchange.request_id,
         timestamp=exchange.received_at,
@@ -92,13 +112,13 @@ def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, no
         provider=served.provider if served is not None else None,
         upstream_model=served.model if served is not None else None,
         policy=exchange.policy,
-        key_id=None,
+        key_id=key.id if key is not None else None,
         streaming=exchange.streaming,
         input_tokens=usage.input_tokens if usage is not None else None,
         output_tokens=usage.output_tokens if usage is not None else None,
         cached_input_tokens=usage.cached_input_tokens if usage is not None else None,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
-        cost=price,
+        cost=price.sats if price is not None else None,
         provider_cost=None,
         cost_source=source,
         latency_ms=(now - exchange.started) * 1000,
@@ -111,6 +131,14 @@ def _record(exchange: Exchange, usage: Usage | None, price: MicroSats | None, no
         malformed_events=exchange.malformed,
         attempts=tuple(exchange.attempts),
         endpoint=exchange.endpoint,
+        cost_usd=price.usd if price is not None else None,
+        cache_write_tokens=usage.cache_write_tokens if usage is not None else None,
+        key_name=key.name if key is not None else None,
+        sats_per_usd=exchange.rate.sats_per_usd if exchange.rate is not None else None,
+        price_source=served.rates.source if price is not None and served is not None and served.rates else None,
+        charged_at=exchange.hold.charged_at if exchange.hold is not None else None,
+        failed_cost=failed.sats if failed is not None else None,
+        failed_cost_usd=failed.usd if failed is not None else None,
     )
 
 

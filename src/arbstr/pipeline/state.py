@@ -8,17 +8,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from arbstr.domain.alert import Alert, AlertKind, NoAlerts
 from arbstr.domain.errors import Draining, UpstreamFailure, UpstreamTimeout
 from arbstr.domain.health import CircuitState
+from arbstr.domain.money import ExchangeRate
 from arbstr.domain.routing import BreakerSettings, Deployment, Snapshot
 from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.spending import Spending
 from arbstr.policy.breaker import Breaker, Permit
+from arbstr.policy.guessing import Guesses
+from arbstr.policy.keys import KeyRing
+from arbstr.policy.limits import Limiters
 from arbstr.policy.parking import Parked, park
 from arbstr.policy.planner import Standing
 from arbstr.policy.pricing import DEFAULT_OUTPUT_TOKENS, OutputMean
 from arbstr.policy.retry import RetryBudget
 from arbstr.policy.verdict import Park
-from arbstr.ports import Clock, Log
+from arbstr.ports import Alerts, Clock, Log, SpendStore
 
 DEADLINE_GRACE = 1.0
 """Seconds that a request past its deadline has to end by itself."""
@@ -27,12 +33,13 @@ DEADLINE_GRACE = 1.0
 class Circuit:
     """A provider's breaker, and who waits for its probe's verdict."""
 
-    def __init__(self, provider: str, settings: BreakerSettings, *, clock: Clock, log: Log) -> None:
+    def __init__(self, provider: str, settings: BreakerSettings, *, clock: Clock, log: Log, alerts: Alerts) -> None:
         self.breaker = Breaker(settings, on_change=self._changed)
         self.budget = RetryBudget()
         self._provider = provider
         self._clock = clock
         self._log = log
+        self._alerts = alerts
         self._known = CircuitState.CLOSED
         self.last_failure: UpstreamFailure | None = None
         """The last one that counted."""
@@ -45,6 +52,8 @@ class Circuit:
         self._waiters.clear()
         state = self.breaker.state(self._clock.monotonic())
         if state is CircuitState.OPEN:
+            if self._known is CircuitState.CLOSED:
+                self._alerts.raise_alert(self._opened())
             self._log.warning(
                 "circuit opened" if self._known is CircuitState.CLOSED else "probe failed, circuit opened again",
                 provider=self._provider,
@@ -55,6 +64,17 @@ class Circuit:
         elif state is CircuitState.CLOSED and self._known is not CircuitState.CLOSED:
             self._log.info("circuit closed", provider=self._provider)
         self._known = state
+
+    def _opened(self) -> Alert:
+        why = self.last_failure.message if self.last_failure is not None else "it failed"
+        return Alert.this_hour(
+            AlertKind.CIRCUIT_OPENED,
+            self._provider,
+            f"provider {self._provider} failed {self.breaker.failure_count} times in a row and is left alone: {why}",
+            at=self._clock.time(),
+            failures=self.breaker.failure_count,
+            error=why,
+        )
 
     async def verdict(self, seconds: float) -> bool:
         """Wait until the probe that is out has said something or was given up, at most ``seconds``; whether it has."""
@@ -74,9 +94,20 @@ class Circuit:
 class LiveState:
     """All live state of one gateway."""
 
-    def __init__(self, *, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, *, clock: Clock, log: Log, alerts: Alerts | None = None, spend_store: SpendStore | None = None
+    ) -> None:
         self.clock = clock
         self.log = log
+        self.alerts: Alerts = alerts if alerts is not None else NoAlerts()
+        self.keys = KeyRing()
+        """The gateway's keys, as they are known now."""
+        self.limiters = Limiters()
+        self.guesses = Guesses()
+        self.spending = Spending(clock=clock, log=log, alerts=self.alerts, store=spend_store)
+        self.rate: ExchangeRate | None = None
+        """What a dollar is worth now, where that is known."""
+        self._unpriced: set[str] = set()
         self.circuits: dict[str, Circuit] = {}
         self.in_flight: set[Exchange] = set()
         self.stopping = False
@@ -89,9 +120,13 @@ class LiveState:
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Make ready for a snapshot's providers. Those of earlier snapshots stay: requests may still be under way."""
+        if snapshot.exchange_rate is not None:
+            self.rate = snapshot.exchange_rate
         for view in snapshot.providers:
             if view.name not in self.circuits:
-                self.circuits[view.name] = Circuit(view.name, snapshot.breaker, clock=self.clock, log=self.log)
+                self.circuits[view.name] = Circuit(
+                    view.name, snapshot.breaker, clock=self.clock, log=self.log, alerts=self.alerts
+                )
         for circuit in self.circuits.values():
             circuit.breaker.settings = snapshot.breaker
 
@@ -130,6 +165,16 @@ class LiveState:
         self._accounts[deployment.provider] = parked
         if previous is not None and previous.park is parked.park and now < previous.until:
             return  # already said
+        if parked.park is Park.KEY:
+            self.alerts.raise_alert(
+                Alert.this_hour(
+                    AlertKind.PROVIDER_KEY_OUT,
+                    deployment.provider,
+                    f"the key of provider {deployment.provider} is out of use: {failure.message}",
+                    at=self.clock.time(),
+                    error=failure.message,
+                )
+            )
         say = self.log.error if parked.park is Park.KEY else self.log.warning
         say(
             "a provider's key is out of use" if parked.park is Park.KEY else "a provider asked us to wait",
@@ -161,6 +206,21 @@ class LiveState:
         if mean is None:
             mean = self._means[model] = OutputMean()
         mean.add(tokens, choices)
+
+    def saw_unpriced(self, deployment: Deployment) -> None:
+        """A deployment without a price has served: said once."""
+        if deployment.name in self._unpriced:
+            return
+        self._unpriced.add(deployment.name)
+        self.log.warning("a model has no price", provider=deployment.provider, model=deployment.model)
+        self.alerts.raise_alert(
+            Alert.this_hour(
+                AlertKind.UNPRICED_MODEL,
+                deployment.name,
+                f"{deployment.name} has no price: what it costs is not counted",
+                at=self.clock.time(),
+            )
+        )
 
     def parked_accounts(self) -> dict[str, Parked]:
         """Providers whose account or key is set aside now."""

@@ -8,17 +8,16 @@ from arbstr.dialects.openai import merge_usage
 from arbstr.dialects.translate import CallerDialect, StreamWriter
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
-from arbstr.domain.money import sats
-from arbstr.domain.routing import Deployment
+from arbstr.domain.money import sats, usd
+from arbstr.domain.usage import Usage
 from arbstr.pipeline.exchange import Exchange
-from arbstr.policy.pricing import cost_of
+from arbstr.pipeline.settle import cost
 
 
 class Transcript:
     """Reads frames on their way to the caller. ``done``, ``finished`` and ``failure`` say how far the answer is."""
 
     __slots__ = (
-        "_deployment",
         "_dialect",
         "_exchange",
         "_unfinished",
@@ -32,7 +31,6 @@ class Transcript:
     def __init__(
         self,
         exchange: Exchange,
-        deployment: Deployment,
         dialect: CallerDialect,
         *,
         writer: StreamWriter | None,
@@ -42,7 +40,6 @@ class Transcript:
         self._dialect = dialect
         self._writer = writer
         self._exchange = exchange
-        self._deployment = deployment
         self._wants_usage = wants_usage
         self.done = False
         """The provider said ``[DONE]``."""
@@ -72,9 +69,15 @@ class Transcript:
         """What the stream still lacks at its end."""
         if self._writer is None:
             return b"" if self.done else self._dialect.end_mark
-        usage = self._exchange.usage
-        price = sats(cost_of(usage, self._deployment)) if usage is not None else None
-        return self._writer.end(cost_sats=price)
+        return self._writer.end(**self._cost(self._exchange.usage))
+
+    def _cost(self, usage: Usage | None) -> dict[str, float | None]:
+        """What ``usage`` costs, for the caller to read."""
+        price = cost(self._exchange, usage)
+        return {
+            "cost_sats": sats(price.sats) if price is not None and price.sats is not None else None,
+            "cost_usd": usd(price.usd) if price is not None and price.usd is not None else None,
+        }
 
     def _pass(self, frame: Frame) -> bytes:
         exchange = self._exchange
@@ -98,7 +101,7 @@ class Transcript:
         if frame.usage is not None:
             exchange.usage = usage = merge_usage(exchange.usage, frame.usage)
             if self._wants_usage:
-                return self._dialect.with_cost(frame, sats(cost_of(usage, self._deployment)))
+                return self._dialect.with_cost(frame, **self._cost(usage))
         return frame.raw
 
     def _translated(self, frame: Frame, writer: StreamWriter) -> bytes:

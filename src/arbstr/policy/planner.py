@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from arbstr.domain.errors import ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
-from arbstr.domain.money import MicroSats, sats_text
+from arbstr.domain.money import Cost, Currency, ExchangeRate, MicroSats, PicoSats, Rates, sats_text
 from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import (
     Candidate,
@@ -24,7 +24,8 @@ from arbstr.domain.routing import (
     Snapshot,
     Strategy,
 )
-from arbstr.policy.pricing import expected_tokens
+from arbstr.policy.pricing import comparable, expected_tokens
+from arbstr.policy.terms import FREE, Money, Terms
 
 
 class Standing(enum.Enum):
@@ -47,6 +48,12 @@ _ORDER = {Standing.PROBE: 0, Standing.READY: 1, Standing.PROBING: 2, Standing.CO
 
 NO_NEEDS = Needs()
 
+
+_DEARER_THAN_ANY = 1 << 120
+"""Who has no price is ranked behind all who have one, and behind whose price cannot be compared."""
+
+_NOT_COMPARABLE = 1 << 110
+
 _READY = _ORDER[Standing.READY]
 
 
@@ -58,23 +65,28 @@ def plan(
     snapshot: Snapshot,
     mean_output: Callable[[str], int],
     standing: Callable[[Deployment], Standing],
+    terms: Terms = FREE,
 ) -> Plan:
     """The candidates of ``request``, in the order in which they are tried, and who was rejected and why.
 
     ``needs`` is what a model must be able to do for it.
-    ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now. A plan may
-    have no candidates: then its rejections say why. Raises ModelNotFound; PolicyViolation where ``rule`` leaves nobody.
+    ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now, ``terms``
+    what it may cost. A plan may have no candidates: then its rejections say why. Raises ModelNotFound; PolicyViolation
+    where ``rule`` leaves nobody; CeilingTooLow and Unpriced where the terms leave nobody, whatever their health.
     """
     route = snapshot.route_for(request.model)
     if route is None:
         raise ModelNotFound(f"no route and no provider lists the model {request.model!r}", param="model")
-    allowed, rejected = allow(route, rule, request.model)
+    allowed, rejected = allow(route, rule, request.model, terms.rate)
     strategy = rule.strategy if rule is not None and rule.strategy is not None else route.strategy
     by_cost = strategy is Strategy.CHEAPEST
     input_tokens, output_tokens = expected_tokens(request, mean_output(route.model))
-    entries: list[tuple[int, int, str, str, MicroSats, Deployment, Standing]] = []
+    entries: list[tuple[int, int, str, str, Candidate]] = []
+    money = Money(terms)
     for position, each in enumerate(allowed):
         lacking = lacks(each, request, needs, input_tokens)
+        if lacking is None and terms.binding:
+            lacking = money.refuses(each)
         if lacking is not None:
             rejected.append(Rejection(each, lacking))
             continue
@@ -83,24 +95,43 @@ def plan(
         if place is None:
             rejected.append(Rejection(each, stands.value))
             continue
-        cost = each.rates.cost(input_tokens, output_tokens)
+        candidate = _candidate(each, stands, strategy, input_tokens, output_tokens, money)
+        within = rank(each, input_tokens, output_tokens, terms.rate) if by_cost else position
         # Ties go by name, and no two deployments of a route have both names in common.
-        entries.append((place, cost if by_cost else position, each.provider, each.model, cost, each, stands))
+        entries.append((place, within, each.provider, each.model, candidate))
     if not entries and rejected:
+        money.raise_if_nobody(request.model)
         raise_incapable(request, rejected, allowed)
     entries.sort()
     return Plan(
         route=route,
         strategy=strategy,
         policy=rule.name if rule is not None else None,
-        candidates=tuple([_candidate(entry, strategy) for entry in entries]),
+        candidates=tuple([entry[4] for entry in entries]),
         rejected=tuple(rejected),
     )
 
 
-def _candidate(entry: tuple[int, int, str, str, MicroSats, Deployment, Standing], strategy: Strategy) -> Candidate:
-    *_, cost, deployment, stands = entry
-    return Candidate(deployment, cost, strategy.value if stands is Standing.READY else stands.value)
+def rank(deployment: Deployment, input_tokens: int, output_tokens: int, rate: ExchangeRate | None) -> int:
+    """By what candidates are sorted under ``cheapest``: the expected price, in one currency."""
+    rates = deployment.rates
+    if rates is None:
+        return _DEARER_THAN_ANY
+    pico = rates.expected(input_tokens, output_tokens)
+    if rates.currency is Currency.SATS:
+        return pico
+    return _NOT_COMPARABLE + pico if rate is None else comparable(pico, rates.currency, rate)
+
+
+def _candidate(
+    deployment: Deployment, stands: Standing, strategy: Strategy, input_tokens: int, output_tokens: int, money: Money
+) -> Candidate:
+    reason = strategy.value if stands is Standing.READY else stands.value
+    rates = deployment.rates
+    if rates is None:
+        return Candidate(deployment, None, reason)
+    expected = Cost.of_pico(rates.expected(input_tokens, output_tokens), rates.currency, money.terms.rate)
+    return Candidate(deployment, expected, reason, money.worst.get(deployment.name))
 
 
 def lacks(deployment: Deployment, request: ChatRequest, needs: Needs, input_tokens: int) -> str | None:
@@ -129,10 +160,12 @@ CERTAINTY = 0.5
 
 def raise_incapable(request: ChatRequest, rejected: Sequence[Rejection], allowed: Sequence[Deployment]) -> None:
     """Raise InvalidRequest where nobody can serve a request for what it is, whatever their health."""
-    reasons = {each.deployment.name: each.reason for each in rejected if each.reason not in _HEALTH}
-    if any(each.name not in reasons for each in allowed):
+    found = {each.deployment.name: each.reason for each in rejected if each.reason not in _HEALTH}
+    if any(each.name not in found for each in allowed):
         return
-    if all("window" in reason for reason in reasons.values()):
+    reasons = {each.name: found[each.name] for each in allowed}
+    able = [found[each.name] for each in allowed if request.dialect not in each.refuses]
+    if able and all("window" in reason for reason in able):
         raise ContextTooLong(f"the request is too long for every provider of {request.model!r}", param="messages")
     said = "; ".join(sorted({f"{name}: {reason}" for name, reason in reasons.items()}))
     raise InvalidRequest(f"no provider of {request.model!r} can serve this request ({said})", param="model")
@@ -173,7 +206,9 @@ def _keywords(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(word) for word in words) + r")(?!\w)", re.IGNORECASE)
 
 
-def allow(route: Route, rule: PolicyRule | None, model: str) -> tuple[Sequence[Deployment], list[Rejection]]:
+def allow(
+    route: Route, rule: PolicyRule | None, model: str, rate: ExchangeRate | None
+) -> tuple[Sequence[Deployment], list[Rejection]]:
     """Split a route's deployments by what ``rule`` allows. Raises PolicyViolation where it leaves none."""
     if rule is None:
         return route.deployments, []
@@ -183,12 +218,12 @@ def allow(route: Route, rule: PolicyRule | None, model: str) -> tuple[Sequence[D
     if rule.max_output_rate is None:
         return route.deployments, []
     limit = rule.max_output_rate
-    kept = [deployment for deployment in route.deployments if deployment.rates.output <= limit]
+    kept = [each for each in route.deployments if _within(each.rates, limit, rate)]
     shown = sats_text(MicroSats(limit // 1000))
     rejected = [
-        Rejection(deployment, f"policy {rule.name!r}: output dearer than {shown} sats per 1,000 tokens")
-        for deployment in route.deployments
-        if deployment.rates.output > limit
+        Rejection(each, f"policy {rule.name!r}: output dearer than {shown} sats per 1,000 tokens")
+        for each in route.deployments
+        if each not in kept
     ]
     if not kept:
         raise PolicyViolation(
@@ -196,3 +231,10 @@ def allow(route: Route, rule: PolicyRule | None, model: str) -> tuple[Sequence[D
             " output tokens"
         )
     return kept, rejected
+
+
+def _within(rates: Rates | None, limit: PicoSats, rate: ExchangeRate | None) -> bool:
+    """Whether an output rate is known to be at most ``limit``."""
+    if rates is None or (rates.currency is Currency.USD and rate is None):
+        return False
+    return comparable(rates.output, rates.currency, rate) <= limit

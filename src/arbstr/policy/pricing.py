@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from arbstr.domain.money import MicroSats
+from arbstr.domain.money import Cost, Currency, ExchangeRate, Pico, Rates
 from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import Deployment
 from arbstr.domain.usage import Usage, estimated_tokens
 
 DEFAULT_OUTPUT_TOKENS = 512
@@ -41,6 +40,20 @@ def expected_tokens(request: ChatRequest, mean_output: int) -> tuple[int, int]:
     return estimated_tokens(request.input_bytes), output * request.n
 
 
-def cost_of(usage: Usage, deployment: Deployment) -> MicroSats:
-    """The cost of ``usage`` at ``deployment``: ``input × rate + output × rate + base fee``, rounded once."""
-    return deployment.rates.cost(usage.input_tokens, usage.output_tokens)
+def cost_of(usage: Usage, rates: Rates, rate: ExchangeRate | None) -> Cost:
+    """The cost of ``usage`` by ``rates``: ``input × rate + output × rate + base fee``, with what was cached, written to
+    a cache and thought by rates of their own; converted by ``rate``, and rounded once in each currency."""
+    pico = rates.charge(
+        usage.input_tokens,
+        usage.output_tokens,
+        cached=usage.cached_input_tokens,
+        cache_write=usage.cache_write_tokens,
+        cache_write_1h=usage.cache_write_1h_tokens,
+        reasoning=usage.reasoning_tokens,
+    )
+    return Cost.of_pico(pico, rates.currency, rate)
+
+
+def comparable(pico: Pico, currency: Currency, rate: ExchangeRate | None) -> Pico:
+    """A price by which offers in both currencies can be ranked: in pico-satoshis where a rate is known."""
+    return pico if currency is Currency.SATS or rate is None else rate.to_sats(pico)

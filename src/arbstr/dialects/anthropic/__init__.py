@@ -98,8 +98,8 @@ class AnthropicCaller:
     def encode_same(self, request: ChatRequest, *, model: str, stream_options: bool = True) -> bytes:
         return encode_same(request, model=model)
 
-    def with_cost(self, frame: Frame, cost_sats: float) -> bytes:
-        return with_cost(frame, cost_sats)
+    def with_cost(self, frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
+        return with_cost(frame, cost_sats, cost_usd)
 
     def read(self, request: ChatRequest) -> Conversation:
         return read(request)

@@ -15,6 +15,7 @@ import msgspec
 from arbstr.dialects import sse
 from arbstr.dialects.anthropic.errors import error_event
 from arbstr.dialects.anthropic.usage import usage_object
+from arbstr.dialects.metadata import cost_fields
 from arbstr.dialects.openai.usage import merge_usage
 from arbstr.dialects.sequence import Sequencer
 from arbstr.domain.answer import (
@@ -80,11 +81,10 @@ class StreamWriter:
                 said += map(self._event, self._sequencer.take(event))
         return b"".join(said)
 
-    def end(self, *, cost_sats: float | None) -> bytes:
+    def end(self, *, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         said = self._start() + b"".join(map(self._event, self._sequencer.rest())) + self._close()
         usage = usage_object(self._usage)
-        if cost_sats is not None:
-            usage["cost_sats"] = cost_sats
+        usage |= cost_fields(cost_sats, cost_usd)
         return said + _sse("message_delta", {"delta": self._end.fields(), "usage": usage}) + STOP
 
     def error(self, error: GatewayError) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects.envelopes import error_event
+from arbstr.dialects.metadata import cost_fields
 from arbstr.dialects.openai.usage import merge_usage
 from arbstr.dialects.sse import DONE
 from arbstr.domain.answer import (
@@ -58,7 +59,7 @@ def _clean(value: Any) -> Any:
     return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
-def usage_object(usage: Usage, *, cost_sats: float | None = None) -> dict[str, Any]:
+def usage_object(usage: Usage, *, cost_sats: float | None = None, cost_usd: float | None = None) -> dict[str, Any]:
     """``usage`` as this API reports it; tokens written to a cache only where there are any."""
     prompt = {"cached_tokens": usage.cached_input_tokens}
     if usage.cache_write_tokens:
@@ -70,7 +71,7 @@ def usage_object(usage: Usage, *, cost_sats: float | None = None) -> dict[str, A
         "prompt_tokens_details": prompt,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
-    return said if cost_sats is None else {**said, "cost_sats": cost_sats}
+    return said | cost_fields(cost_sats, cost_usd)
 
 
 class ChoiceState:
@@ -145,7 +146,7 @@ class ChatStreamWriter:
             return self._event(event)
         return b"".join([self._event(event) for event in events])
 
-    def end(self, *, cost_sats: float | None) -> bytes:
+    def end(self, *, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         """The finishes that are missing, the usage if it was asked for and is known, and ``[DONE]``."""
         parts = [
             self._event(Finish(FinishReason.TOOL_CALLS if choice.called else FinishReason.STOP, choice=index))
@@ -153,7 +154,7 @@ class ChatStreamWriter:
             if not choice.finished
         ]
         if self._include_usage and self._usage is not None:
-            usage = json_of(usage_object(self._usage, cost_sats=cost_sats))
+            usage = json_of(usage_object(self._usage, cost_sats=cost_sats, cost_usd=cost_usd))
             parts.append(self._head + b'],"usage":' + usage + b"}\n\n")
         return b"".join(parts) + DONE
 

@@ -20,8 +20,8 @@ class OpenAICaller:
         """``model`` in place of the caller's, and the wish for usage in a stream."""
         return encode_chat(request, model=model, stream_options=stream_options)
 
-    def with_cost(self, frame: Frame, cost_sats: float) -> bytes:
-        return with_cost(frame, cost_sats)
+    def with_cost(self, frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
+        return with_cost(frame, cost_sats, cost_usd)
 
     def error(self, error: GatewayError) -> bytes:
         return error_envelope(error)

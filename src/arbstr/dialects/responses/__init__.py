@@ -9,6 +9,7 @@ import msgspec
 from arbstr.dialects import sse
 from arbstr.dialects.body import Fields
 from arbstr.dialects.envelopes import error_envelope, failure_from_response
+from arbstr.dialects.metadata import cost_fields
 from arbstr.dialects.responses.answer import ResponseStream, error_event, whole_response
 from arbstr.dialects.responses.convert import StreamCollector, whole_to_stream
 from arbstr.dialects.responses.read import read_conversation
@@ -64,8 +65,8 @@ class ResponsesCaller:
     def error_event(self, error: GatewayError) -> bytes:
         return error_event(error)
 
-    def with_cost(self, frame: Frame, cost_sats: float) -> bytes:
-        return with_cost(frame, cost_sats)
+    def with_cost(self, frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
+        return with_cost(frame, cost_sats, cost_usd)
 
     def encode_same(self, request: ChatRequest, *, model: str, stream_options: bool = True) -> bytes:
         return encode_same(request, model=model)
@@ -87,7 +88,7 @@ class ResponsesProvider:
         return failure_from_response(status, headers, body, now_epoch=now_epoch)
 
 
-def with_cost(frame: Frame, cost_sats: float) -> bytes:
+def with_cost(frame: Frame, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
     """The bytes of the event that ends a stream, with what the answer cost in the usage of its response.
 
     The values of all other fields stay as their bytes. An event without a usage object is returned as it is.
@@ -98,7 +99,7 @@ def with_cost(frame: Frame, cost_sats: float) -> bytes:
         usage = _decode(response["usage"])
     except (KeyError, ValueError, RecursionError):
         return frame.raw
-    usage["cost_sats"] = msgspec.Raw(_encode(cost_sats))
+    usage |= {name: msgspec.Raw(_encode(value)) for name, value in cost_fields(cost_sats, cost_usd).items()}
     response["usage"] = msgspec.Raw(_encode(usage))
     data = _encode({**fields, "response": response})
     if frame.data in frame.raw:

@@ -111,9 +111,9 @@ class ResponseStream:
                     self._take(next_one)
         return self._said()
 
-    def end(self, *, cost_sats: float | None) -> bytes:
+    def end(self, *, cost_sats: float | None, cost_usd: float | None = None) -> bytes:
         self._begin()
-        response = self.response(cost_sats=cost_sats)
+        response = self.response(cost_sats=cost_sats, cost_usd=cost_usd)
         self._send(f"response.{response['status']}", {"response": response})
         return self._said()
 
@@ -127,7 +127,7 @@ class ResponseStream:
         self._send("response.failed", {"response": self._response("failed", self._output, error=said)})
         return self._said()
 
-    def response(self, *, cost_sats: float | None = None) -> dict[str, Any]:
+    def response(self, *, cost_sats: float | None = None, cost_usd: float | None = None) -> dict[str, Any]:
         """The whole response, which is over now."""
         for event in self._sequencer.rest():
             self._take(event)
@@ -136,7 +136,7 @@ class ResponseStream:
         reason = _INCOMPLETE.get(self._finish) if self._finish is not None else None
         status = "incomplete" if reason is not None else "completed"
         self._close(status)
-        usage = usage_object(self._counted(), cost_sats=cost_sats)
+        usage = usage_object(self._counted(), cost_sats=cost_sats, cost_usd=cost_usd)
         details = {"reason": reason} if reason is not None else None
         return self._response(status, self._output, incomplete=details, usage=usage)
 

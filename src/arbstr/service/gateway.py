@@ -1,34 +1,28 @@
-"""The composition root: everything is made here, started, drained and stopped."""
+"""One gateway: made, started, drained and stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
-import os
-import resource
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, cast
-
-import uvloop
+from typing import TYPE_CHECKING, Any, cast
 
 from arbstr import __version__
 from arbstr.config.compile import Compiled
 from arbstr.domain.health import CircuitState
 from arbstr.edge.app import App
 from arbstr.edge.context import Context
-from arbstr.edge.limits import Refusal
-from arbstr.edge.server import EdgeServer, ListenError
+from arbstr.edge.server import EdgeServer
 from arbstr.pipeline.handle import Pipeline
 from arbstr.pipeline.state import LiveState
 from arbstr.policy.verdict import Park
-from arbstr.ports import Clock, Log
-from arbstr.store.errors import StoreError
+from arbstr.service.accounts import Accounts, cancelled
+from arbstr.service.clock import SystemClock
+from arbstr.service.process import tame_the_collector
+from arbstr.service.refusals import Refusals
 from arbstr.store.sqlite import SqliteLog
 from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -36,7 +30,11 @@ from arbstr.upstream import registry
 from arbstr.upstream.dial import default_tls
 from arbstr.upstream.discover import Discovery, Found
 from arbstr.upstream.pool import Limits, Pool
+from arbstr.upstream.post import PoolPost
 from arbstr.upstream.redact import Redactor
+
+if TYPE_CHECKING:
+    from arbstr.notify.dispatcher import Dispatcher
 
 UNREADY_GRACE = 0.5
 """Seconds between being unready and closing the listener, so that a load balancer has a chance to see it."""
@@ -45,70 +43,13 @@ LAST_WORDS = 3.0
 """Seconds that streams have for their error event after the drain time, before their connections are cut."""
 
 FLUSH = 5.0
-"""Seconds that the request log has to write what waits, at the end."""
+"""Seconds that the request log has to write what waits, at the end, and alerts to be sent."""
 
-M_MMAP_THRESHOLD = -3
-"""As ``malloc.h`` of glibc numbers it."""
-
-LARGE_BLOCK = 256 * 1024
-"""Bytes from which a block of memory is mapped by itself, and unmapped when it is freed."""
-
-REFUSAL_LINES = 5
-"""Lines a second, at most, about requests that were refused before they could be read."""
+LOOK_AT_PRICES = 60.0
+"""Seconds between two looks at whether a price in the catalogue has changed by its own date."""
 
 SWEEP = 1.0
 """Seconds between two looks at requests past their deadline."""
-
-GC_THRESHOLD = 50_000
-"""Allocations between two collections of the youngest generation: the hot path makes no cycles, and a collection in
-the middle of it is what p99 is made of."""
-
-
-class SystemClock:
-    """The machine's clock: implements :class:`~arbstr.ports.Clock`."""
-
-    monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
-    sleep = staticmethod(asyncio.sleep)
-
-    async def wait(self, future: asyncio.Future[None], seconds: float) -> bool:
-        await asyncio.wait([future], timeout=seconds)
-        return future.done()
-
-
-def serve(compiled: Compiled, *, mock: bool = False) -> int:
-    """Run the gateway until it is told to stop. The exit code: 0 after a clean end, 1 where it could not start."""
-    _keep_standard_files()
-    _raise_file_limit()
-    _return_large_memory()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            return runner.run(Service(compiled, mock=mock).run())
-        except (StoreError, ListenError) as error:
-            print(f"arbstr: {error}", file=sys.stderr)
-            return 1
-
-
-class Refusals:
-    """Counts the requests that the server refused by itself, and tells of some: an attack must not fill the log."""
-
-    def __init__(self, log: Log, clock: Clock, metrics: Metrics) -> None:
-        self._log = log
-        self._clock = clock
-        self._metrics = metrics
-        self._second = 0
-        self._lines = 0
-
-    def __call__(self, refusal: Refusal, request_id: str) -> None:
-        self._metrics.refused(refusal.status)
-        second = int(self._clock.monotonic())
-        if second != self._second:
-            self._second, self._lines = second, 0
-        self._lines += 1
-        if self._lines <= REFUSAL_LINES:
-            self._log.warning(
-                "request refused unread", request_id=request_id, status=refusal.status, error=refusal.message
-            )
 
 
 class Service:
@@ -126,18 +67,29 @@ class Service:
         self.logging = Logging(level=level, format=form, redact=self.redact)
         self.logging.bridge.install()
         self.log = self.logging.log
-        self.state = LiveState(clock=self.clock, log=self.log)
-        tls = any(spec.base_url.startswith("https:") for spec in compiled.providers)
+        tls = bool(compiled.alerts or compiled.exchange.sources) or any(
+            spec.base_url.startswith("https:") for spec in compiled.providers
+        )
         self.pool = Pool(
             limits=Limits(max_connections=compiled.snapshot.max_in_flight),
             tls=default_tls() if tls else None,  # here, as reading the authorities blocks
         )
+        self.alerts = self._dispatcher() if compiled.alerts else None
+        self.state = LiveState(clock=self.clock, log=self.log, alerts=self.alerts)
+        self.accounts = Accounts(compiled, self.state, clock=self.clock, log=self.log)
         self.providers = registry.build(compiled.providers, registry.Means(self.pool, self.redact, self.clock))
         self._stack = contextlib.AsyncExitStack()
         self._server: EdgeServer | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+
+    def _dispatcher(self) -> Dispatcher:
+        from arbstr.notify.dispatcher import Dispatcher  # heavy, and most gateways tell nobody
+        from arbstr.notify.senders import senders
+
+        targets = senders(self.compiled.alerts, post=PoolPost(self.pool), clock=self.clock)
+        return Dispatcher(targets, clock=self.clock, log=self.log, redact=self.redact)
 
     async def run(self) -> int:
         """Serve until a signal says to stop: SIGTERM or SIGINT once for an orderly end, twice for one at once."""
@@ -146,7 +98,7 @@ class Service:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         async with self:
-            _tame_the_collector()
+            tame_the_collector()
             await self._stop.wait()
         return 0
 
@@ -198,8 +150,12 @@ class Service:
     async def _start(self) -> EdgeServer:
         compiled = self.compiled
         self._stack.push_async_callback(self.pool.aclose)
+        if self.alerts is not None:
+            self._stack.push_async_callback(self.alerts.aclose, FLUSH)
+            self.alerts.start()
         request_log = SqliteLog.open(compiled.store, on_problem=self._on_log_problem)
         self._stack.push_async_callback(request_log.aclose, FLUSH)
+        await self.accounts.start(self._stack, pool=self.pool, on_problem=self._on_log_problem)
         metrics = Metrics(
             version=__version__,
             models=lambda: pipeline.snapshot.routes,
@@ -224,6 +180,8 @@ class Service:
             log=self.log,
             expose_metrics=lambda: (metrics.expose(), CONTENT_TYPE.encode()),
             started_at=int(self.clock.time()),
+            key_store=self.accounts.keys,
+            admin_key=compiled.admin_key,
         )
         server = EdgeServer(
             App(context), host=compiled.host, port=compiled.port, on_refusal=Refusals(self.log, self.clock, metrics)
@@ -233,20 +191,32 @@ class Service:
         return server
 
     def _discover(self, pipeline: Pipeline) -> None:
-        """Ask providers for their models from now on, where that is wanted."""
+        """Ask providers for their models from now on, where that is wanted, and follow prices that change."""
         compile_with = self.compiled.discovered
-        listings = registry.listings(self.compiled.providers, self.providers)
-        if not listings or compile_with is None:
+        if compile_with is None:
             return
+        known: Found = {}
 
         async def adopt(found: Found) -> None:
+            nonlocal known
             snapshot = await asyncio.to_thread(compile_with, found)
+            known = found
             self.state.adopt(snapshot)
             pipeline.snapshot = snapshot
 
-        discovery = Discovery(listings, clock=self.clock, log=self.log, adopt=adopt)
-        task = asyncio.create_task(discovery.run())
-        self._stack.push_async_callback(_cancelled, task)
+        async def follow_prices() -> None:
+            while True:
+                until = pipeline.snapshot.prices_until
+                await self.clock.sleep(LOOK_AT_PRICES)
+                if until is not None and self.clock.time() >= until:
+                    await adopt(known)
+
+        tasks = [follow_prices()]
+        listings = registry.listings(self.compiled.providers, self.providers)
+        if listings:
+            tasks.append(Discovery(listings, clock=self.clock, log=self.log, adopt=adopt).run())
+        for work in tasks:
+            self._stack.push_async_callback(cancelled, asyncio.create_task(work))
 
     def _on_log_problem(self, event: str, fields: dict[str, Any]) -> None:
         fields = dict(fields)
@@ -290,44 +260,6 @@ class Service:
     async def _unless_hurried(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-def _keep_standard_files() -> None:
-    """Open what is closed of stdin, stdout and stderr on nothing. Their numbers must not become those of sockets: what
-    prints would write into them, and libuv aborts the process that closes one."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the machine lets us: each caller may need two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _return_large_memory() -> None:
-    """Have the C library give large blocks back as soon as they are free.
-
-    By default glibc keeps, after one body of 30 MB, blocks of up to that size for itself, and a burst of large requests
-    stays resident for good.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
-
-
-def _tame_the_collector() -> None:
-    """What lives now lives for ever, and is not looked at again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
 def _welcome(url: str) -> str:
