@@ -58,6 +58,14 @@ def test_the_first_model_that_has_a_name_counts() -> None:
     assert [names.position(name) for name in ("a", "A-MINI", "alpha", "b-x", "b-y")] == [1, 0, 1, 2, None]
 
 
+def test_clauses_that_stand_together_hold_together() -> None:
+    """Whatever each of them is."""
+    model = Model("m", (("^a", "*b", "$c", "/b.?c", "=a-b-c"),))
+
+    assert Names([model]).position("a-b-c") == 0
+    assert Names([model]).position("a-b-bc") is None
+
+
 def test_what_looks_like_a_date_and_is_none_stays_as_it_is() -> None:
     """The thirteenth month is part of a name."""
     names = Names([Model("a-2025-12-11"), Model("b-2025-13-11")])
