@@ -198,6 +198,6 @@ async def test_a_failed_try_that_was_paid_for_is_charged_once(tmp_path: Path, st
         assert (row["provider"], row["tokens"]["input"], row["tokens"]["output"]) == ("beta", 100, 200)
         assert row["cost"]["sats"] == 6.0
         paid = [each["cost"] for each in row["attempts"][:-1]]
-        assert paid == ([100.0] * 3 if stream else [None] * 3)
-        assert row["cost"]["failed_sats"] == (300.0 if stream else None)
+        assert paid == ([76.0] * 3 if stream else [None] * 3)
+        assert row["cost"]["failed_sats"] == (228.0 if stream else None)
         assert stream is (DONE in reply.body)
