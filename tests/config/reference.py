@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from arbstr.config import kinds, leaves, schema, shape, units
-from arbstr.domain.routing import Strategy
+from arbstr.domain.routing import Network, Strategy
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md"
 BEGIN = "<!-- The tables are made from the schema: python -m tests.config.reference -->\n"
@@ -45,8 +45,9 @@ _TYPES: dict[Any, str] = {
     kinds.Mailbox: "address",
     kinds.Mailboxes: "list of addresses, or one",
     units.Address: "`HOST:PORT`",
+    Network: "network",
 }
-_PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", kinds.ModelName: "model names"}
+_PLURALS: dict[Any, str] = {int: "whole numbers", str: "strings", kinds.ModelName: "model names", Network: "networks"}
 
 
 class Row(msgspec.Struct, frozen=True):

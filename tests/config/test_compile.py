@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from arbstr.config import ConfigError
 from arbstr.config.load import Flags
 from arbstr.config.mock import load_mock
 from arbstr.dialects.envelopes import failure_from_response
+from arbstr.domain.limits import Limits
 from arbstr.domain.money import PicoSats, Rates
 from arbstr.domain.routing import (
     BreakerSettings,
@@ -52,6 +54,7 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
     max_in_flight = 7
     drain_timeout = 0
     stream_metadata = "event"
+    trusted_proxies = ["10.0.0.0/8", "::1"]
     [store]
     url = "sqlite:////var/lib/arbstr/log.db"
     [policies]
@@ -69,6 +72,10 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
     half_open_max_requests = 3
     [resilience.timeout]
     request = "1h"
+    [limits]
+    rpm = 600
+    tpm = 1_000_000
+    max_parallel = 50
     [logging]
     level = "warning"
     format = "text"
@@ -90,6 +97,8 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
         max_body=1024**2,
         max_in_flight=7,
         stream_metadata=StreamMetadata.EVENT,
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("::1")),
+        limits=Limits(rpm=600, tpm=1_000_000, max_parallel=50),
     )
     assert (config.host, config.port, config.drain_timeout) == ("::1", 9000, 0.0)
     assert config.store == Path("/var/lib/arbstr/log.db")
@@ -332,6 +341,10 @@ def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
             "resilience.retry.retryable_errors[1]: has no effect, as a provider is never tried again after 404",
         ),
         ("[server]\nadmin_key = '0123456789'", "server.admin_key: nothing uses it in this version"),
+        (
+            "[server]\ntrusted_proxies = ['10.0.0.1', '0.0.0.0/0']",
+            "server.trusted_proxies[1]: is every address, so that every caller can say that it is another",
+        ),
         (
             "[server]\nadmin_key = '0123456789'",
             'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"',

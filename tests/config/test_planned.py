@@ -10,8 +10,6 @@ from arbstr.config import planned, shape
 from tests.config.written import ALPHA, compiled, problems
 
 EVERY_PLANNED_KEY = """
-[server]
-trusted_proxies = ["10.0.0.0/8"]
 [auth]
 required = true
 [store]
@@ -42,10 +40,6 @@ poll = "60s"
 max_age = "10m"
 [savings]
 baseline = "dearest"
-[limits]
-rpm = 600
-tpm = 1_000_000
-max_parallel = 50
 [logging]
 log_requests = true
 log_responses = true
@@ -88,14 +82,12 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
     """A configuration may say already that it does not want what is to come."""
     text = (
         """
-    server = { trusted_proxies = [] }
     auth = { required = false }
     metrics = { listen = "" }
     logging = { log_requests = false, log_responses = false, sample_rate = 1.0, redact_pii = true }
     budget = { enabled = false, max_cost_per_day = 100.0 }
     tracing = { exporter = "none", endpoint = "", sample_rate = 0.5 }
     cache = { backend = "memory", ttl = "1h", max_size = 1000, max_bytes = "64MiB", scope = "key" }
-    limits = {}
     [providers.alpha]
     base_url = "https://alpha.example/v1"
     api = "chat"
@@ -119,7 +111,6 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
         ("auth = { required = 0 }", "auth.required"),
         ("logging = { sample_rate = true }", "logging.sample_rate"),
         ("logging = { redact_pii = 1 }", "logging.redact_pii"),
-        ("limits = 1", "limits"),
     ],
 )
 def test_a_section_that_is_switched_on_is_told_once(tmp_path: Path, text: str, path: str) -> None:

@@ -126,6 +126,41 @@ def test_what_is_not_an_address_is_refused(written: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        (" 192.0.2.7 ", "192.0.2.7/32"),
+        ("fd00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        (Text("10.0.0.0/8", "VAR"), "10.0.0.0/8"),
+    ],
+)
+def test_networks_have_a_mask_or_are_one_address(written: Any, network: str) -> None:
+    """Of either version."""
+    assert str(units.network(written)) == network
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "10.0.0.0/33", "10.0.0", "localhost", "*", 10, ["10.0.0.0/8"], None, "::ffff:10.0.0.0/104", "fe80::1%e"],
+)
+def test_what_is_not_a_network_is_refused(written: Any) -> None:
+    """Names are not looked up, and what would never match is an error."""
+    with pytest.raises(ValueError, match=r'expected a network such as "10\.0\.0\.0/8", or an address'):
+        units.network(written)
+
+
+def test_a_network_that_begins_inside_itself_is_told_where_it_begins() -> None:
+    """Perhaps one address was meant, perhaps all of them."""
+    with pytest.raises(ValueError, match=r'^"10\.1\.2\.3/8" begins inside its network, expected "10\.0\.0\.0/8"$'):
+        units.network("10.1.2.3/8")
+    with pytest.raises(ValueError, match=r"^the value of VAR begins inside its network, expected its first address$"):
+        units.network(Text("10.1.2.3/8", "VAR"))
+
+
+@pytest.mark.parametrize(
     ("written", "url"),
     [
         ("https://api.example.com/v1", "https://api.example.com/v1"),
@@ -237,6 +272,7 @@ def test_readers_refuse_by_value_error_alone(value: Any) -> None:
         Decimal: units.rate,
         Address: units.address,
         str: units.url,
+        bytes: lambda value: units.network(value).network_address.packed,
     }
 
     outcomes = {kind: _outcome(reader, value) for kind, reader in readers.items()}

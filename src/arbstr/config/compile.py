@@ -29,6 +29,7 @@ from arbstr.config.providers import (
 from arbstr.config.routes import Routes, build_routes
 from arbstr.config.warnings import warnings
 from arbstr.domain.alert import Target
+from arbstr.domain.limits import Limits
 from arbstr.domain.money import PicoSats, pico_each
 from arbstr.domain.routing import (
     BreakerSettings,
@@ -228,4 +229,6 @@ def _snapshot(
         exchange_rate=compile_rate(config.pricing.exchange),
         auth_required=config.auth.required,
         prices_until=prices_until.timestamp() if prices_until is not None else None,
+        trusted_proxies=config.server.trusted_proxies,
+        limits=Limits(rpm=config.limits.rpm, tpm=config.limits.tpm, max_parallel=config.limits.max_parallel),
     )

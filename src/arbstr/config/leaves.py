@@ -17,7 +17,7 @@ from arbstr.config import kinds, planned, units
 from arbstr.config.problems import any_of, nearest
 from arbstr.config.units import Text, misfit, shown
 from arbstr.domain.money import Currency
-from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
+from arbstr.domain.routing import Commit, Network, Strategy, StreamMetadata, Tier
 from arbstr.domain.secret import Secret
 
 Leaf = Callable[[Any, kinds.Key], Any]
@@ -269,6 +269,7 @@ LEAVES: dict[Any, Leaf] = {
     kinds.Mailbox: lambda value, key: units.mailbox(value),
     kinds.Mailboxes: mailboxes,
     units.Address: lambda value, key: units.address(value),
+    Network: lambda value, key: units.network(value),
     Strategy: strategy,
     Commit: choice(Commit),
     StreamMetadata: choice(StreamMetadata),

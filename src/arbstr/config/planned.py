@@ -29,13 +29,11 @@ PROVIDER: Tree = {
 MODEL: Tree = {"tier": NEVER, "max_parallel": NEVER}
 ENDPOINT: Tree = {"api_key": NEVER, "weight": 1}
 ROUTE: Tree = {"load_balance": NEVER}
-SERVER: Tree = {"trusted_proxies": []}
 STORE: Tree = {"keep": NEVER}
 LOGGING: Tree = {"log_requests": False, "log_responses": False, "sample_rate": 1, "redact_pii": True}
 
 TOP: Tree = {
     "savings": {"baseline": NEVER},
-    "limits": {"rpm": NEVER, "tpm": NEVER, "max_parallel": NEVER},
     "metrics": {"listen": ""},
     "tracing": {"exporter": "none", "endpoint": "", "sample_rate": 1},
     "cache": {

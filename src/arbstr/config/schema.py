@@ -32,7 +32,7 @@ from arbstr.config.kinds import (
 )
 from arbstr.config.money import Auth, Budget, Pricing, RateTable
 from arbstr.config.units import Address
-from arbstr.domain.routing import Commit, Strategy, StreamMetadata, Tier
+from arbstr.domain.routing import Commit, Network, Strategy, StreamMetadata, Tier
 
 
 class Timeout(msgspec.Struct, frozen=True):
@@ -60,6 +60,13 @@ class Server(msgspec.Struct, frozen=True):
         Key("How cost and latency follow a stream's `[DONE]`: as an SSE comment, as an event, or not at all."),
     ] = StreamMetadata.COMMENT
     allow_unauthenticated: Annotated[bool, Key("Listen beyond loopback, where others can spend your money.")] = False
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Key(
+            "Whose `X-Forwarded-For` counts: networks such as `10.0.0.0/8`, or single addresses. Of anybody else it is "
+            "ignored, and the caller is the other end of the connection."
+        ),
+    ] = ()
     admin_key: Annotated[
         ApiKey | None,
         Key(
@@ -261,6 +268,12 @@ class Resilience(msgspec.Struct, frozen=True):
     timeout: Annotated[Timeouts, Key("How long to wait. The first four also per provider and per model.")] = Timeouts()
 
 
+class Limits(msgspec.Struct, frozen=True):
+    rpm: Annotated[int | None, Key("Requests a minute.", low=1)] = None
+    tpm: Annotated[int | None, Key("Tokens a minute, of input and output together.", low=1)] = None
+    max_parallel: Annotated[int | None, Key("Requests at a time.", low=1)] = None
+
+
 class Logging(msgspec.Struct, frozen=True):
     level: Annotated[Level, Key("The least important lines that are written.")] = "info"
     format: Annotated[Format, Key("For machines, or for people.")] = "json"
@@ -291,4 +304,11 @@ class Config(msgspec.Struct, frozen=True):
             "[all of it](../how-to/get-alerts.md), to each."
         ),
     ] = ()
+    limits: Annotated[
+        Limits,
+        Key(
+            "What each caller may use, by key, or by address where no key is asked for; what is absent is not limited. "
+            "A key with limits of its own has those instead."
+        ),
+    ] = Limits()
     logging: Annotated[Logging, Key("Lines on stdout.")] = Logging()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from arbstr.config.problems import quoted
+from arbstr.domain.routing import Network
 
 DAY = 86_400
 LONGEST = 365 * DAY
@@ -217,6 +218,23 @@ def address(value: object) -> Address:
     if not match or int(match[3]) > 65_535 or not _host_is_plausible(match[1] or match[2], bracketed=bool(match[1])):
         raise ValueError(f"{shown(value)} is not an address, expected {expected}")
     return Address(host=match[1] or match[2], port=int(match[3]))
+
+
+def network(value: object) -> Network:
+    """A network, ``10.0.0.0/8`` or ``fd00::/8``, or a single address."""
+    expected = 'a network such as "10.0.0.0/8", or an address'
+    if not isinstance(value, str):
+        raise ValueError(misfit(value, expected))
+    try:
+        whole = ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not a network, expected {expected}") from None
+    if whole.version == 6 and (whole.network_address.ipv4_mapped or whole.network_address.scope_id):
+        raise ValueError(f"{shown(value)} is IPv4 in the form of IPv6, or has a scope, expected {expected}")
+    if whole.network_address != ipaddress.ip_interface(value.strip()).ip:
+        meant = "its first address" if isinstance(value, Text) else f'"{whole}"'
+        raise ValueError(f"{shown(value)} begins inside its network, expected {meant}")
+    return whole
 
 
 def url(value: object) -> str:

@@ -40,6 +40,9 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
     yield from alert_warnings(config.alerts)
     if config.server.admin_key and config.server.admin_key.source == "literal":
         yield 'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"'
+    for index, network in enumerate(config.server.trusted_proxies):
+        if network.prefixlen == 0:
+            yield f"server.trusted_proxies[{index}]: is every address, so that every caller can say that it is another"
     if not config.server.listen.loopback and config.server.allow_unauthenticated and not config.auth.required:
         yield "server.allow_unauthenticated: whoever can reach this address can spend your money"
 
