@@ -114,3 +114,25 @@ def test_a_token_command_beside_a_key_by_convention_is_refused(tmp_path: Path) -
     (line,) = problems(tmp_path, ALPHA + 'token_command = "a"\n', environ={"ARBSTR_ALPHA_API_KEY": TOKEN})
 
     assert line.endswith("token_command: is given beside the variable ARBSTR_ALPHA_API_KEY, expected one of the two")
+
+
+def test_a_vendors_own_address_hides_no_warning_of_its_key(tmp_path: Path) -> None:
+    """Where the URL is left out, as where it is not."""
+    text = '[providers.anthropic]\nmodels = ["m"]\ninput_rate = 1\noutput_rate = 1\n'
+
+    (missing,) = compiled(tmp_path, text).warnings
+    (literal,) = compiled(tmp_path, f'{text}api_key = "{TOKEN}"\n').warnings
+
+    assert missing.startswith("providers.anthropic.api_key: none is set")
+    assert literal.startswith("providers.anthropic.api_key: stands in the file")
+
+
+@pytest.mark.parametrize(
+    ("lines", "source"),
+    [("", "botocore"), (f'api_key = "{TOKEN}"', "literal"), ('token_command = "print-token"', "token_command")],
+)
+def test_where_awss_credentials_come_from_is_said(tmp_path: Path, lines: str, source: str) -> None:
+    """Without a key of Bedrock's own they are what AWS's tools would find: it is never called without any."""
+    (spec,) = compiled(tmp_path, f'{ALPHA}kind = "bedrock"\n{lines}\n').providers
+
+    assert spec.key_source == source

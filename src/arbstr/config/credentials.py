@@ -16,12 +16,15 @@ from arbstr.domain.secret import Secret
 FETCHED = {"token_command": "token_command", "project": "google-auth"}
 """The keys that bring tokens instead of a key, the first of them before the second, and how the source is called."""
 
+CHAINS = {"bedrock": "botocore"}
+"""The kinds that are not called without credentials, and what finds them where there is no key."""
+
 
 class Credential(msgspec.Struct, frozen=True):
     secret: Secret | None
     source: str
     """``none``, ``literal``, ``${NAME}``, the name of the environment variable, and of tokens that are fetched
-    ``token_command`` or ``google-auth``."""
+    ``token_command``, ``google-auth`` or ``botocore``."""
 
 
 def credentials(
@@ -45,6 +48,8 @@ def credentials(
                 place = "api_key" if provider.api_key else f"the variable {variable}"
                 problems.add(("providers", name, fetched), f"is given beside {place}, expected one of the two")
             key = Credential(secret=None, source=FETCHED[fetched])
+        elif key.secret is None:
+            key = Credential(secret=None, source=CHAINS.get(provider.kind or "", key.source))
         found[name] = key
     return found
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from arbstr.config import schema
 from arbstr.config.alerts import alert_warnings
 from arbstr.config.environment import key_variable
+from arbstr.config.leaves import MOCK
 from arbstr.config.problems import dotted
 from arbstr.config.routes import Routes
 from arbstr.config.units import Address
@@ -55,12 +56,12 @@ def _of_provider(
     for header, value in provider.headers.items():
         if value.source == "literal" and any(word in header.lower() for word in _TELLING):
             yield ("headers", header), 'stands in the file, better a variable: "${NAME}"'
-    if provider.base_url is None:
-        return
-    if key_source == "none" and not provider.headers and provider.kind not in ("ollama", "bedrock"):
+    if key_source == "none" and not provider.headers and provider.kind not in ("ollama", MOCK):
         yield ("api_key",), f"none is set ({key_variable(name)} is not either), so it is called without a key"
     if key_source == "literal":
         yield ("api_key",), f'stands in the file, better a variable: "${{{key_variable(name)}}}", or no line at all'
+    if provider.base_url is None:
+        return
     parts = urlsplit(provider.base_url)
     if not parts.path and provider.kind == "openai":
         yield ("base_url",), "has no path; most OpenAI-compatible APIs are found under /v1"
