@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from arbstr.domain.errors import LogUnavailable
-from arbstr.domain.money import MicroSats
+from arbstr.domain.money import MicroSats, NanoUsd
 from arbstr.domain.record import CostSource, StreamStatus
 from arbstr.ports import RecordSink, RequestLog
 from arbstr.store.errors import StoreError
@@ -32,16 +32,31 @@ def test_it_is_a_request_log(tmp_path: Path) -> None:
 async def test_an_entry_says_everything(tmp_path: Path) -> None:
     """Each field of a record is found again, under the contract's names."""
     log = SqliteLog.open(tmp_path / "log.db", on_problem=Problems())
-    first = attempt(provider="beta", status=503, error="server_error: busy", cost=None, duration_ms=12.3456)
+    first = attempt(
+        provider="beta",
+        status=503,
+        error="server_error: busy",
+        cost=MicroSats(250_000),
+        cost_usd=NanoUsd(250_001),
+        duration_ms=12.3456,
+    )
     record = request(
         streaming=True,
         policy="code",
         key_id="key-1",
+        key_name="the team's",
         input_tokens=100,
         output_tokens=20,
         cached_input_tokens=60,
+        cache_write_tokens=30,
         reasoning_tokens=7,
         cost=MicroSats(1_250_001),
+        cost_usd=NanoUsd(1_250_000_001),
+        failed_cost=MicroSats(250_000),
+        failed_cost_usd=NanoUsd(250_001),
+        price_source="catalogue openai/gpt-4o 2026-11-02",
+        sats_per_usd=1000.25,
+        charged_at=1_800_000_001.5,
         provider_cost=MicroSats(2_000_000),
         cost_source=CostSource.ESTIMATED,
         latency_ms=250.12345,
@@ -60,6 +75,10 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
 
     entry = await log.find(record.correlation_id)
     await log.aclose()
+    database = sqlite3.connect(tmp_path / "log.db")
+    charged = database.execute("SELECT charged_at FROM requests").fetchall()
+    database.close()
+    assert charged == [("2027-01-15T08:00:01.500000Z",)]
     assert entry == {
         "id": record.correlation_id,
         "timestamp": "2027-01-15T08:00:00.000000Z",
@@ -69,12 +88,22 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
         "upstream_model": "gpt-4o-2024-08-06",
         "policy": "code",
         "key_id": "key-1",
+        "key_name": "the team's",
         "streaming": True,
         "success": False,
         "stream_status": "truncated",
         "malformed_events": 2,
-        "tokens": {"input": 100, "output": 20, "cached_input": 60, "reasoning": 7},
-        "cost": {"sats": 1.250001, "source": "estimated", "provider_sats": 2.0},
+        "tokens": {"input": 100, "output": 20, "cached_input": 60, "cache_write": 30, "reasoning": 7},
+        "cost": {
+            "sats": 1.250001,
+            "usd": 1.250000001,
+            "source": "estimated",
+            "provider_sats": 2.0,
+            "failed_sats": 0.25,
+            "failed_usd": 0.000250001,
+            "price_source": "catalogue openai/gpt-4o 2026-11-02",
+            "sats_per_usd": 1000.25,
+        },
         "timing": {"latency_ms": 250.123, "ttft_ms": 99.0, "stream_duration_ms": 151.5},
         "error": {"status": 502, "message": "cut short"},
         "attempts": [
@@ -85,7 +114,8 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
                 "error": "server_error: busy",
                 "started_at": "2027-01-15T08:00:00.000000Z",
                 "duration_ms": 12.346,
-                "cost": None,
+                "cost": 0.25,
+                "cost_usd": 0.000250001,
             },
             {
                 "provider": "alpha",
@@ -95,6 +125,7 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
                 "started_at": "2027-01-15T08:00:00.000000Z",
                 "duration_ms": 240.0,
                 "cost": 1.6,
+                "cost_usd": None,
             },
         ],
     }
@@ -111,7 +142,8 @@ async def test_an_unknown_cost_is_null_and_a_success_has_no_error(tmp_path: Path
     entry = await log.find(unknown.correlation_id)
     await log.aclose()
     assert entry is not None
-    assert entry["cost"] == {"sats": None, "source": "none", "provider_sats": None}
+    assert {name for name, value in entry["cost"].items() if value is not None} == {"source"}
+    assert entry["cost"]["source"] == "none"
     assert (entry["tokens"]["input"], entry["provider"], entry["model"], entry["error"]) == (None, None, None, None)
     assert entry["attempts"] == []
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from arbstr.domain.errors import LogUnavailable
 from arbstr.ports import Page
-from arbstr.store.connection import identity, open_reader
+from arbstr.store.read_pool import ReadPool
 from arbstr.store.rows import entry, entry_with_attempts, storable, time_text
 
-T = TypeVar("T")
-
 THREADS = 2
-"""Queries at a time; others wait for their turn, within the same deadline."""
-_OPERATIONS_PER_LOOK = 20_000
-"""How many steps of SQLite's machine, about a millisecond, pass between two looks at the clock."""
+"""Queries at a time."""
 
 _ORDERS = {"asc": "timestamp ASC, id ASC", "desc": "timestamp DESC, id DESC"}
 _FILTERS = {
@@ -35,18 +26,14 @@ _FILTERS = {
 
 
 class Reader:
-    """Reads with connections of its own, so that it never waits for the writer: in WAL mode neither blocks the other.
+    """What ``/v1/requests`` shows.
 
     ``path`` is absolute. A query that takes longer than ``timeout`` seconds is stopped. Everything that goes wrong is
     raised as LogUnavailable.
     """
 
     def __init__(self, path: Path, *, timeout: float) -> None:
-        self._path = path
-        self._timeout = timeout
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="arbstr-log-reader")
-        self._idle: list[tuple[sqlite3.Connection, tuple[int, int] | None]] = []
-        self._closed = False
+        self._pool = ReadPool(path, name="The request log", threads=THREADS, timeout=timeout)
 
     async def page(
         self,
@@ -89,7 +76,7 @@ class Reader:
                 entries = [entry(row) for row in connection.execute(query, [*values, per_page, offset])]
             return Page(entries=entries, total=total, since=since, until=until)
 
-        return await self._read(work)
+        return await self._pool.run(work)
 
     async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:
         """The entry of one request with its attempts in their order, or None. With ``key_id``, of that key's alone."""
@@ -102,47 +89,8 @@ class Reader:
             attempts = connection.execute("SELECT * FROM attempts WHERE request_id = ? ORDER BY ordinal", [key])
             return entry_with_attempts(row, attempts)
 
-        return await self._read(work)
+        return await self._pool.run(work)
 
     def close(self) -> None:
         """Stop running queries, which raise LogUnavailable, and answer no more."""
-        self._closed = True
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        while self._idle:
-            self._idle.pop()[0].close()
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._closed:
-            raise LogUnavailable("The request log is closed.", retry_after=1.0)
-        deadline = time.monotonic() + self._timeout
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await loop.run_in_executor(self._threads, self._in_transaction, work, deadline)
-        except TimeoutError as error:
-            raise LogUnavailable("The request log did not answer in time.", retry_after=1.0) from error
-        except (sqlite3.Error, OSError) as error:
-            raise LogUnavailable(f"The request log cannot be read: {error}.", retry_after=1.0) from error
-
-    def _in_transaction(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
-        """Do ``work`` on one snapshot of the database, with a connection that is kept for the next if all went well."""
-        connection, opened = self._take()
-        try:
-            connection.set_progress_handler(lambda: self._closed or time.monotonic() > deadline, _OPERATIONS_PER_LOOK)
-            connection.execute("BEGIN")
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.append((connection, opened))
-        return result
-
-    def _take(self) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
-        current = identity(self._path)
-        while self._idle:
-            connection, opened = self._idle.pop()
-            if opened == current:
-                return connection, opened
-            connection.close()  # of a file that is gone
-        return open_reader(self._path), current
+        self._pool.close()

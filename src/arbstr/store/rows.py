@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from arbstr.domain.money import MicroSats, sats
+from arbstr.domain.money import MicroSats, NanoUsd, sats, usd
 from arbstr.domain.record import RequestRecord
 
 Row = tuple[Any, ...]
@@ -29,14 +29,22 @@ REQUEST_COLUMNS = (
     "upstream_model",
     "policy",
     "key_id",
+    "key_name",
     "streaming",
     "input_tokens",
     "output_tokens",
     "cached_input_tokens",
+    "cache_write_tokens",
     "reasoning_tokens",
     "cost_sats",
+    "cost_usd",
+    "failed_cost_sats",
+    "failed_cost_usd",
     "provider_cost_sats",
     "cost_source",
+    "price_source",
+    "sats_per_usd",
+    "charged_at",
     "latency_ms",
     "ttft_ms",
     "stream_duration_ms",
@@ -56,6 +64,7 @@ ATTEMPT_COLUMNS = (
     "status",
     "error",
     "cost_sats",
+    "cost_usd",
 )
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -95,14 +104,22 @@ def request_row(record: RequestRecord) -> Row:
         storable(record.upstream_model),
         storable(record.policy),
         storable(record.key_id),
+        storable(record.key_name),
         record.streaming,
         record.input_tokens,
         record.output_tokens,
         record.cached_input_tokens,
+        record.cache_write_tokens,
         record.reasoning_tokens,
         _sats(record.cost),
+        _usd(record.cost_usd),
+        _sats(record.failed_cost),
+        _usd(record.failed_cost_usd),
         _sats(record.provider_cost),
         record.cost_source.value,
+        storable(record.price_source),
+        record.sats_per_usd,
+        None if record.charged_at is None else time_text(record.charged_at),
         round(record.latency_ms, 3),
         _milliseconds(record.ttft_ms),
         _milliseconds(record.stream_duration_ms),
@@ -127,6 +144,7 @@ def attempt_rows(record: RequestRecord) -> list[Row]:
             attempt.status,
             storable(attempt.error),
             _sats(attempt.cost),
+            _usd(attempt.cost_usd),
         )
         for ordinal, attempt in enumerate(record.attempts)
     ]
@@ -143,6 +161,7 @@ def entry(row: Mapping[str, Any]) -> dict[str, Any]:
         "upstream_model": row["upstream_model"],
         "policy": row["policy"],
         "key_id": row["key_id"],
+        "key_name": row["key_name"],
         "streaming": bool(row["streaming"]),
         "success": bool(row["success"]),
         "stream_status": row["stream_status"],
@@ -151,12 +170,18 @@ def entry(row: Mapping[str, Any]) -> dict[str, Any]:
             "input": row["input_tokens"],
             "output": row["output_tokens"],
             "cached_input": row["cached_input_tokens"],
+            "cache_write": row["cache_write_tokens"],
             "reasoning": row["reasoning_tokens"],
         },
         "cost": {
             "sats": row["cost_sats"],
+            "usd": row["cost_usd"],
             "source": row["cost_source"],
             "provider_sats": row["provider_cost_sats"],
+            "failed_sats": row["failed_cost_sats"],
+            "failed_usd": row["failed_cost_usd"],
+            "price_source": row["price_source"],
+            "sats_per_usd": row["sats_per_usd"],
         },
         "timing": {
             "latency_ms": row["latency_ms"],
@@ -179,6 +204,7 @@ def entry_with_attempts(row: Mapping[str, Any], attempts: Iterable[Mapping[str, 
                 "started_at": attempt["started_at"],
                 "duration_ms": attempt["duration_ms"],
                 "cost": attempt["cost_sats"],
+                "cost_usd": attempt["cost_usd"],
             }
             for attempt in attempts
         ]
@@ -205,6 +231,10 @@ def storable(value: str | None) -> str | None:
 
 def _sats(amount: MicroSats | None) -> float | None:
     return None if amount is None else sats(amount)
+
+
+def _usd(amount: NanoUsd | None) -> float | None:
+    return None if amount is None else usd(amount)
 
 
 def _milliseconds(duration: float | None) -> float | None:
