@@ -1,11 +1,17 @@
-"""What is kept on disk: the request log, in one SQLite file.
+"""What is kept on disk: the request log, the gateway keys and what budgets remember, in one SQLite file.
 
 ::
 
     sqlite      SqliteLog: the request log as the rest of arbstr sees it
     writer      the one thread that writes, behind a bounded queue
-    reader      the queries, in threads of their own
+    reader      what /v1/requests shows
+    read_pool   threads that read
     rows        a record as a row, a row as a JSON-ready entry
+    keys        the table of keys: its queries, and its changes
+    key_watch   a running gateway's keys, which follow the table within a second
+    key_store   the keys as /admin/keys changes them
+    leases      the table of leases: what counts as spent if the process dies
+    spend       SqliteSpend: leases, and sums of what the log says was spent
     connection  how the file is opened for writing and for reading
     migrate     the schema, step by step: migrations/*.sql
     lock        one serving process for each file
@@ -14,5 +20,5 @@
 What it promises: :meth:`~arbstr.store.sqlite.SqliteLog.request` returns at once, whatever state the disk is in. A row
 is committed a tenth of a second after it was handed over; until then it is in memory, and a ``kill -9`` loses it.
 What is committed survives the death of the process. A power cut may take the last seconds with it, because a commit
-does not wait for the disk (``synchronous=NORMAL``), but leaves the file whole.
+does not wait for the disk (``synchronous=NORMAL``), but leaves the file whole. Changes of keys, and leases, do wait.
 """
