@@ -121,6 +121,12 @@ class Spending:
             memory.leases[lease.account, lease.period, lease.start, lease.currency] = lease.amount
         return memory
 
+    def limited_meters(self) -> list[Meter]:
+        """The running windows that have a limit."""
+        now = self._clock.time()
+        accounts = [account for account in self.book.accounts.values() if account.limits]
+        return [meter for account in accounts for meter in account.running(now) if meter.limit is not None]
+
     def adopted(self, keys: set[str]) -> None:
         """The budgets of these keys hold now."""
         self.pending -= keys
@@ -228,7 +234,8 @@ class Spending:
             "reserved": meter.reserved / account.currency.smallest,
             "limit": limit / account.currency.smallest,
         }
-        alert = Alert(_KINDS[happening], account.name, window, summary, self._clock.time(), details)
+        subject = "gateway" if account.id == GATEWAY else f"key {account.name}"
+        alert = Alert(_KINDS[happening], subject, window, summary, self._clock.time(), details)
         self._alerts.raise_alert(alert)
 
     # What is written down.
@@ -268,8 +275,7 @@ class Spending:
         """The process ends in an orderly way: what was leased and not spent is given back."""
         if self.store is None:
             return
-        accounts = self.book.accounts.values()
-        running = [meter for each in accounts for meter in each.meters.values() if meter.limit is not None]
+        running = self.limited_meters()
         with contextlib.suppress(GatewayError):  # then it counts as spent
             await self.store.lease([_lease(meter, meter.committed) for meter in running])
 

@@ -24,6 +24,7 @@ from arbstr.service.clock import SystemClock
 from arbstr.service.process import tame_the_collector
 from arbstr.service.refusals import Refusals
 from arbstr.store.sqlite import SqliteLog
+from arbstr.telemetry.accounts import AccountMetrics
 from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
@@ -164,6 +165,12 @@ class Service:
             in_flight=lambda: len(self.state.in_flight),
             log_health=request_log.health,
             log_lines_dropped=lambda: self.logging.dropped,
+            accounts=AccountMetrics(
+                meters=self.state.spending.limited_meters,
+                rate=lambda: self.state.rate,
+                alerts=lambda: self.alerts.counts() if self.alerts is not None else None,
+                now=self.clock.time,
+            ),
         )
         pipeline = Pipeline(
             snapshot=compiled.snapshot,

@@ -14,6 +14,7 @@ from arbstr.domain.errors import FailureKind
 from arbstr.domain.health import CircuitState
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.ports import LogHealth
+from arbstr.telemetry.accounts import AccountMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -55,10 +56,10 @@ class _Histogram:
 class _Account:
     """What one model cost at one provider."""
 
-    __slots__ = ("cached", "cost", "input", "output", "reasoning")
+    __slots__ = ("cached", "cost", "cost_usd", "input", "output", "reasoning")
 
     def __init__(self) -> None:
-        self.input = self.output = self.cached = self.reasoning = self.cost = 0
+        self.input = self.output = self.cached = self.reasoning = self.cost = self.cost_usd = 0
 
 
 class Metrics:
@@ -81,6 +82,7 @@ class Metrics:
         log_health: Callable[[], LogHealth],
         log_lines_dropped: Callable[[], int],
         parked: Callable[[], Mapping[str, str]] = dict,
+        accounts: AccountMetrics | None = None,
     ) -> None:
         self._version = version
         self._models = models
@@ -89,6 +91,7 @@ class Metrics:
         self._log_health = log_health
         self._log_lines_dropped = log_lines_dropped
         self._parked = parked
+        self._more = accounts
         self._requests: defaultdict[tuple[str, str, int, bool], int] = defaultdict(int)
         self._accounts: defaultdict[tuple[str, str], _Account] = defaultdict(_Account)
         self._durations: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(DURATION_BUCKETS))
@@ -123,6 +126,8 @@ class Metrics:
         for again in record.attempts[1:]:
             self._retries[again.provider] += 1
         self._malformed_events += record.malformed_events
+        if self._more is not None:
+            self._more.request(record)
 
     def refused(self, status: int) -> None:
         """The HTTP layer answered ``status`` by itself, as a rule to what did not become a request."""
@@ -135,7 +140,9 @@ class Metrics:
         account.reasoning += record.reasoning_tokens or 0
         if record.cost is not None:
             account.cost += record.cost
-        elif record.success:
+        if record.cost_usd is not None:
+            account.cost_usd += record.cost_usd
+        if record.cost is None and record.cost_usd is None and record.success:
             self._unpriced_requests += 1
 
     def expose(self) -> bytes:
@@ -148,6 +155,8 @@ class Metrics:
         yield from self._account_families()
         yield from self._attempt_families()
         yield from self._state_families()
+        if self._more is not None:
+            yield from self._more.collect()
 
     def _request_families(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -175,14 +184,17 @@ class Metrics:
     def _account_families(self) -> Iterator[Metric]:
         tokens = CounterMetricFamily("arbstr_tokens", "Tokens used.", labels=["kind", "provider", "model"])
         cost = CounterMetricFamily("arbstr_cost_sats", "Satoshis spent.", labels=["provider", "model"])
+        usd = CounterMetricFamily("arbstr_cost_usd", "Dollars spent.", labels=["provider", "model"])
         for (provider, model), account in self._accounts.items():
             tokens.add_metric(["input", provider, model], account.input)
             tokens.add_metric(["output", provider, model], account.output)
             tokens.add_metric(["cached", provider, model], account.cached)
             tokens.add_metric(["reasoning", provider, model], account.reasoning)
-            cost.add_metric([provider, model], account.cost / 1_000_000)
+            cost.add_metric([provider, model], account.cost / 10**6)
+            usd.add_metric([provider, model], account.cost_usd / 10**9)
         yield tokens
         yield cost
+        yield usd
         yield CounterMetricFamily(
             "arbstr_unpriced_requests", "Successful requests whose cost is unknown.", value=self._unpriced_requests
         )
