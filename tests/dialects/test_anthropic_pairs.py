@@ -15,13 +15,16 @@ import openai
 import pytest
 
 from arbstr.dialects.anthropic import CALLER, PROVIDER
+from arbstr.dialects.bedrock import BedrockDialect
 from arbstr.dialects.chat import ChatCaller, ChatProvider
 from arbstr.dialects.gemini import GeminiDialect
+from arbstr.dialects.responses import ResponsesProvider
 from arbstr.dialects.translate import Decoder, ProviderDialect
 from arbstr.domain.answer import Event, Finish, FinishReason, RefusalDelta, TextDelta, ThinkingDelta, ToolCallBegin
 from arbstr.domain.errors import InvalidRequest
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
+from tests.dialects import vendors
 from tests.dialects.test_anthropic_golden import GOLDEN, expect, folders
 from tests.dialects.test_anthropic_sdk import BROKEN, streamed
 from tests.dialects.test_golden import UPDATE
@@ -31,6 +34,8 @@ ASKED = ChatRequest(model="m", stream=True, fields={}, input_bytes=0, last_user_
 OTHERS: dict[str, ProviderDialect] = {
     "openai-answer/*/provider.sse": ChatProvider(),
     "openai-gemini/*/answer.sse": GeminiDialect(),
+    "openai-bedrock/*/answer.jsonl": BedrockDialect(),
+    "responses-responses/*/answer.sse": ResponsesProvider(),
 }
 REASONS = {
     FinishReason.STOP: ("end_turn", "tool_use", "refusal"),  # some say no more of calls and refusals
@@ -121,7 +126,7 @@ def heard(stream: bytes) -> list[Any]:
 @pytest.mark.parametrize(("files", "path"), recorded())
 def test_streams_of_others_are_told_to_callers_of_anthropic(files: str, path: Path) -> None:
     """Anthropic's package finds the text, the thoughts and the calls that another provider sent, and its reason."""
-    frames = read(OTHERS[files].decoder(events=True), path.read_bytes())
+    frames = read(OTHERS[files].decoder(events=True), vendors.recorded(path))
     writer = CALLER.stream(CALLER.parse(BODY), request_id="r", model="m", created=0)
     events = first_choice(frames)
 

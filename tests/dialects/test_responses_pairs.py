@@ -10,12 +10,14 @@ import openai
 import pytest
 
 from arbstr.dialects.anthropic import AnthropicProvider
+from arbstr.dialects.bedrock import BedrockDialect
 from arbstr.dialects.chat import ChatProvider
 from arbstr.dialects.gemini import GeminiDialect
 from arbstr.dialects.responses import ResponsesCaller
 from arbstr.dialects.translate import ProviderDialect
 from arbstr.domain.answer import Finish, FinishReason, TextDelta, ThinkingDelta, ToolCallBegin
 from arbstr.domain.events import Frame
+from tests.dialects import vendors
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 CALLER = ResponsesCaller()
@@ -23,6 +25,7 @@ PROVIDERS: dict[str, ProviderDialect] = {
     "openai-openai/*/answer.sse": ChatProvider(),
     "openai-anthropic/*/anthropic.sse": AnthropicProvider(),
     "openai-gemini/*/answer.sse": GeminiDialect(),
+    "openai-bedrock/*/answer.jsonl": BedrockDialect(),
 }
 CUT = (FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.PAUSE)
 
@@ -48,7 +51,7 @@ def collected(stream: bytes) -> list[Any]:
 def test_every_recorded_stream_can_be_told(files: str, path: Path) -> None:
     """The SDK follows it to its end, and finds the text, the reasoning and the calls that the provider sent."""
     decoder = PROVIDERS[files].decoder(events=True)
-    frames: list[Frame] = [*decoder.feed(path.read_bytes()), *decoder.finish()]
+    frames: list[Frame] = [*decoder.feed(vendors.recorded(path)), *decoder.finish()]
     answer = [event for frame in frames for event in frame.events if not getattr(event, "choice", 0)]
     request = CALLER.parse(b'{"model":"m","input":"x","stream":true}')
     writer = CALLER.stream(request, request_id="0199", model="m", created=1)

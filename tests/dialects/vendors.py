@@ -89,6 +89,11 @@ def exception(name: str, payload: dict[str, Any]) -> bytes:
     return message(headers, json.dumps(payload).encode())
 
 
+def recorded(path: Path) -> bytes:
+    """A recorded stream, as it is on the wire: server-sent events, or an event stream told line by line."""
+    return stream(path.read_text().splitlines()) if path.suffix == ".jsonl" else path.read_bytes()
+
+
 def stream(lines: Iterable[str]) -> bytes:
     """A stream from lines of ``{"event": NAME, …}`` or ``{"exception": NAME, …}``; the rest is the payload."""
     found = b""
