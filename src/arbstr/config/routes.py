@@ -10,6 +10,7 @@ from arbstr.config import kinds, schema
 from arbstr.config.catalogued import Prices
 from arbstr.config.problems import Path, Problems, nearest
 from arbstr.config.units import shown
+from arbstr.dialects.bounds import imposed_output
 from arbstr.domain.money import Rates
 from arbstr.domain.routing import Capabilities, Deployment, Route, Strategy, Tier, Timeouts
 
@@ -150,6 +151,7 @@ class _Builder:
                 reasoning=entry.reasoning,
                 max_output=entry.max_output,
             ),
+            imposed_output=imposed_output(provider.kind or name, upstream),
             refuses=REFUSED.get(provider.kind or name, frozenset()),
         )
 

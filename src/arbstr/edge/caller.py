@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import Callable
 
 import msgspec
 
 from arbstr.dialects.translate import CallerDialect
-from arbstr.domain.errors import CallerLeft, CutOff, GatewayError, InvalidRequest, Overloaded, RequestTooLarge
+from arbstr.domain.errors import CallerLeft, CutOff, GatewayError, InvalidRequest
 from arbstr.domain.request import NO_WISHES, ChatRequest, Wishes
-from arbstr.edge import guard
+from arbstr.edge import body, guard
 from arbstr.edge.context import BodyBudget
 from arbstr.edge.respond import EVENTS, JSON, Receive, Scope, Send, id_headers, whole
 from arbstr.ports import Headers
@@ -30,7 +29,6 @@ class HttpCaller:
     """Implements :class:`~arbstr.ports.Caller` over ASGI, for one request."""
 
     __slots__ = (
-        "_bodies",
         "_gone",
         "_guarded",
         "_headers",
@@ -71,8 +69,7 @@ class HttpCaller:
         self._receive = receive
         self._send = send
         self._headers = headers
-        self._bodies = bodies
-        self._held = 0
+        self._held = body.Held(bodies)
         self._gone: Callable[[GatewayError], None] = _nobody
         self._told = False
         """The server tells of a departure by itself."""
@@ -85,10 +82,10 @@ class HttpCaller:
         self.answered = False
 
     async def request(self, max_body: int) -> ChatRequest:
-        body = await self.body(max_body)
+        read = await self.body(max_body)
         if not self._told:
             self._watcher = asyncio.ensure_future(self._wait_for_departure())
-        request = self.dialect.parse(body)
+        request = self.dialect.parse(read)
         headers = _passed_on(self.dialect.name, self._headers)
         return msgspec.structs.replace(request, headers=headers) if headers else request
 
@@ -97,42 +94,7 @@ class HttpCaller:
         if self._guarded:
             server = self._scope.get("server")
             guard.check(self._headers, server[0] if server is not None else None)
-        content_type = self._headers.get(b"content-type")
-        if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
-            shown = content_type[:80].decode("latin-1")
-            raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
-        return await self._read(max_body)
-
-    async def _read(self, max_body: int) -> bytes:
-        """The body, decoded. Raises RequestTooLarge before more than ``max_body`` bytes of it are held."""
-        length = self._headers.get(b"content-length", b"0")
-        if int(length) > max_body:
-            raise _too_large(max_body)
-        encoding = self._headers.get(b"content-encoding", b"identity").strip().lower()
-        parts, size, more = [], 0, True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _left()
-            part: bytes = message.get("body", b"")
-            self._hold(len(part))
-            parts.append(part)
-            size += len(part)
-            if size > max_body:
-                raise _too_large(max_body)
-            more = message.get("more_body", False)
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if encoding == b"identity":
-            return body
-        decoded = _decoded(body, encoding, max_body)
-        self._hold(max(0, len(decoded) - len(body)))
-        return decoded
-
-    def _hold(self, size: int) -> None:
-        """Count bytes that are held until the request is over. Raises Overloaded."""
-        if not self._bodies.take(size):
-            raise Overloaded("the bodies of requests in flight fill this gateway's memory", retry_after=1.0)
-        self._held += size
+        return await body.read(self._receive, self._headers, self._held, most=max_body, limit="server.max_body")
 
     def watch(self, gone: Callable[[GatewayError], None]) -> None:
         """Our own server tells of a departure by a callback; on others a task waits for it, once the body is read."""
@@ -153,7 +115,7 @@ class HttpCaller:
 
     def close(self) -> None:
         """The request is over."""
-        self._bodies.give_back(self._held)
+        self._held.give_back()
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -236,29 +198,3 @@ def _passed_on(dialect: str, headers: dict[bytes, bytes]) -> tuple[tuple[str, st
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")
-
-
-def _is_json(content_type: bytes) -> bool:
-    media_type = content_type.partition(b";")[0].strip().lower()
-    return media_type == b"application/json" or media_type.endswith(b"+json")
-
-
-def _too_large(max_body: int) -> RequestTooLarge:
-    return RequestTooLarge(f"the body is larger than {max_body} bytes, which is this gateway's limit (server.max_body)")
-
-
-def _decoded(body: bytes, encoding: bytes, max_body: int) -> bytes:
-    """A compressed body, inflated to at most ``max_body`` bytes."""
-    if encoding not in (b"gzip", b"deflate"):
-        shown = encoding[:40].decode("latin-1")
-        raise InvalidRequest(f"Content-Encoding {shown!r} is not supported, expected gzip, deflate or identity")
-    inflater = zlib.decompressobj(wbits=47 if encoding == b"gzip" else 15)
-    try:
-        decoded = inflater.decompress(body, max_body + 1)
-    except zlib.error:
-        raise InvalidRequest(f"the body is not valid {encoding.decode()}") from None
-    if len(decoded) > max_body:
-        raise _too_large(max_body)
-    if not inflater.eof or inflater.unused_data:
-        raise InvalidRequest(f"the body is not valid {encoding.decode()}: it is cut short, or something follows it")
-    return decoded

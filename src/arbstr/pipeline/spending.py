@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from arbstr.dialects.bounds import bounds_of
 from arbstr.domain.alert import Alert, AlertKind
 from arbstr.domain.errors import BudgetExceeded, BudgetUnavailable, GatewayError
 from arbstr.domain.identity import Budgets, Key
-from arbstr.domain.money import Cost, Currency, ExchangeRate, amount_text
+from arbstr.domain.money import Cost, Currency, ExchangeRate, Pico, Rates, amount_text
 from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import BudgetSettings, Candidate, Plan
+from arbstr.domain.routing import BudgetSettings, Candidate, Deployment, Plan
 from arbstr.pipeline.exchange import Exchange
+from arbstr.policy.bounds import input_bound, output_bound
 from arbstr.policy.budget import GATEWAY, Account, Book, Happening, Hold, Meter, Period, Refusal
 from arbstr.policy.terms import Terms
 from arbstr.ports import Alerts, Clock, Lease, Log, SpendStore, Spent
@@ -108,15 +110,21 @@ class Spending:
     async def _recall(self, accounts: Mapping[Account, dict[Period, int | None]], now: float) -> _Memory:
         """What the store knows of the windows that are counted from now on, and were not before."""
         memory = _Memory()
-        missing = {period for account, limits in accounts.items() for period in _counted(limits) - account.restored}
-        if self.store is None or not missing:
+        unknown = {account: _counted(limits) - account.restored for account, limits in accounts.items()}
+        unknown = {account: periods for account, periods in unknown.items() if periods}
+        if self.store is None or not unknown:
             return memory
-        for period in missing:
-            # An account that takes the place of one in another currency has requests of this process to its name.
-            for before, known in ((self._began, memory.before), (now, memory.until_now)):
-                spent = await self.store.spent(since=period.start(now), before=before)
-                known[period] = {each.account: each for each in spent}
-        memory.replaced = {each.id for each in accounts if self.book.accounts.get(each.id) not in (None, each)}
+        # An account that takes the place of one in another currency has requests of this process to its name.
+        memory.replaced = {each.id for each in unknown if self.book.accounts.get(each.id) not in (None, each)}
+        one = next(iter(unknown)).id if len(unknown) == 1 else None
+        only = one or None  # the gateway's account is everybody's, and has no id
+        for period in sorted(
+            {period for periods in unknown.values() for period in periods}, key=lambda each: each.value
+        ):
+            since = period.start(now)
+            memory.before[period] = _by_account(await self.store.spent(since=since, before=self._began, account=only))
+            if memory.replaced:
+                memory.until_now[period] = _by_account(await self.store.spent(since=since, before=now, account=only))
         for lease in await self.store.leases():
             memory.leases[lease.account, lease.period, lease.start, lease.currency] = lease.amount
         return memory
@@ -159,9 +167,7 @@ class Spending:
         settings = exchange.snapshot.budget
         return Terms(
             rate=exchange.rate,
-            bound=lambda deployment, rates: rates.bound(
-                request.input_bytes, (request.max_tokens or settings.default_reserve_tokens) * request.n
-            ),
+            bound=_bound(request, settings.default_reserve_tokens),
             ceilings=exchange.ceilings,
             priced_only=settings.refuses_unpriced and any(each.hard for each in accounts),
         )
@@ -280,6 +286,10 @@ class Spending:
             await self.store.lease([_lease(meter, meter.committed) for meter in running])
 
 
+def _by_account(spent: Sequence[Spent]) -> dict[str, Spent]:
+    return {each.account: each for each in spent}
+
+
 class _Memory:
     """What is known of before."""
 
@@ -302,6 +312,22 @@ class _Memory:
             return found.sats + (more or 0)
         more_usd = Cost.of(found.sats_only, Currency.SATS, rate).usd
         return found.usd + (more_usd or 0)
+
+
+def _bound(request: ChatRequest, default_output: int) -> Callable[[Deployment, Rates], Pico]:
+    """The most that ``request`` can cost at a deployment."""
+    bounds = bounds_of(request)
+    writes = request.dialect != "embeddings"
+
+    def bound(deployment: Deployment, rates: Rates) -> Pico:
+        output = (
+            output_bound(bounds, request, deployment, default=default_output, imposed=deployment.imposed_output)
+            if writes
+            else 0
+        )
+        return rates.bound(input_bound(bounds, deployment), output)
+
+    return bound
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:
