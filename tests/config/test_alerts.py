@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arbstr.domain.alert import AppriseTarget, EmailTarget, SlackTarget, WebhookTarget
+from arbstr.domain.alert import AppriseTarget, EmailTarget, MailTls, SlackTarget, WebhookTarget
 from arbstr.domain.secret import Secret
 from tests.config.written import ALPHA, compiled, problems
 
@@ -55,7 +55,6 @@ def test_each_type_comes_to_its_target(tmp_path: Path) -> None:
             recipients=("ops@example.com", "Night watch <night@example.com>"),
             username="arbstr",
             password=Secret("abcd efgh ijkl"),
-            starttls=True,
         ),
         AppriseTarget("alerts[3]", Secret("json://127.0.0.1:9/abcdefghijklmnopqrstuvwx")),
     )
@@ -87,7 +86,7 @@ def test_mail_may_go_in_other_ways(tmp_path: Path) -> None:
         port=25,
         sender="arbstr@localhost",
         recipients=("a@example.com", "b@example.com"),
-        starttls=False,
+        tls=MailTls.NONE,
     )
 
 
@@ -214,6 +213,7 @@ def test_bad_webhooks_are_refused_without_being_shown(tmp_path: Path, key: str, 
         ("to", "['ops@example.com', 'ops']", '"ops" is not an address'),
         ("to", "'ops@example.com,'", '"" is not an address'),
         ("starttls", "'no'", "is a string, expected true or false"),
+        ("username", "'ä'", "has line ends or other than ASCII in it, expected one line of text"),
         ("username", "''", "is empty, expected a string with something in it"),
     ],
 )

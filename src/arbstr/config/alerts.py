@@ -15,7 +15,7 @@ import msgspec
 from arbstr.config.kinds import AlertType, ApiKey, Host, Key, Mailbox, Mailboxes, Phrase, SecretUrl
 from arbstr.config.problems import Path, Problems, any_of
 from arbstr.config.units import Address, endpoint
-from arbstr.domain.alert import AppriseTarget, EmailTarget, SlackTarget, Target, WebhookTarget
+from arbstr.domain.alert import AppriseTarget, EmailTarget, MailTls, SlackTarget, Target, WebhookTarget
 from arbstr.domain.secret import Secret
 
 SUBMISSION = 587
@@ -127,6 +127,8 @@ def _check_keys(alert: Alert, path: Path, problems: Problems) -> None:
 
 
 def _check_values(alert: Alert, path: Path, problems: Problems) -> None:
+    if alert.username is not None and not (alert.username.isascii() and alert.username.isprintable()):
+        problems.add((*path, "username"), "has line ends or other than ASCII in it, expected one line of text")
     if alert.url is None:
         return
     try:
@@ -166,12 +168,15 @@ def _oddities(alert: Alert) -> Iterator[tuple[str, str]]:
         parts = urlsplit(alert.url.secret.reveal())
         if parts.scheme == "http" and not Address(parts.hostname or "", 80).loopback:
             yield "url", "is sent to unencrypted, better https://"
-    if alert.password is not None and alert.host is not None and not _encrypted(alert):
+    loopback = Address(alert.host or "", SUBMISSION).loopback
+    if alert.password is not None and _tls(alert) is MailTls.NONE and not loopback:
         yield "starttls", "is off, so the password is sent unencrypted"
 
 
-def _encrypted(alert: Alert) -> bool:
-    return alert.port == IMPLICIT_TLS or alert.starttls is not False or Address(alert.host or "", 25).loopback
+def _tls(alert: Alert) -> MailTls:
+    if alert.port == IMPLICIT_TLS:
+        return MailTls.IMPLICIT
+    return MailTls.NONE if alert.starttls is False else MailTls.STARTTLS
 
 
 def _target(name: str, alert: Alert) -> Target:
@@ -185,7 +190,7 @@ def _target(name: str, alert: Alert) -> Target:
             recipients=alert.to or (),
             username=alert.username,
             password=alert.password.secret if alert.password else None,
-            starttls=alert.starttls is not False,
+            tls=_tls(alert),
         )
     assert alert.url is not None
     url = alert.url.secret

@@ -98,13 +98,22 @@ class SlackTarget(msgspec.Struct, frozen=True):
     """Whoever knows it can post."""
 
 
+class MailTls(enum.Enum):
+    """When a conversation with a mail server is encrypted."""
+
+    STARTTLS = "starttls"
+    """Before anything is sent that matters; where the server does not offer it, nothing is."""
+    IMPLICIT = "implicit"
+    """From its first byte."""
+    NONE = "none"
+
+
 class EmailTarget(msgspec.Struct, frozen=True):
     """Mailboxes, by way of one SMTP server."""
 
     name: str
     host: str
     port: int
-    """465: TLS from the first byte."""
     sender: str
     """``ops@example.com`` or ``Name <ops@example.com>``."""
     recipients: tuple[str, ...]
@@ -112,8 +121,7 @@ class EmailTarget(msgspec.Struct, frozen=True):
     username: str | None = None
     """With it there is a password."""
     password: Secret | None = None
-    starttls: bool = True
-    """On other ports than 465: nothing is sent before TLS was agreed upon."""
+    tls: MailTls = MailTls.STARTTLS
 
 
 class AppriseTarget(msgspec.Struct, frozen=True):
