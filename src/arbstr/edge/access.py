@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from arbstr.domain.errors import AdminOnly, InvalidApiKey
+from arbstr.domain.errors import AdminOnly, InvalidApiKey, RateLimited
 from arbstr.domain.secret import Secret
 from arbstr.edge import guard
 from arbstr.edge.context import Context, Request
@@ -72,6 +72,11 @@ def _administer(context: Context, request: Request) -> None:
         request.operator = True
         return
     if context.admin_key is not None:
+        if request.credential is not None or b"x-admin-key" in request.headers:
+            state = context.pipeline.state
+            wait = state.guesses.failed(request.address.group, state.clock.monotonic())
+            if wait is not None:
+                raise RateLimited("too many wrong keys came from this address", retry_after=wait)
         raise InvalidApiKey("this needs the admin key: send Authorization: Bearer … or X-Admin-Key (server.admin_key)")
     if not request.address.local:
         raise AdminOnly("without server.admin_key this is for callers on the gateway's own machine")
