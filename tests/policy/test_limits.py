@@ -90,7 +90,7 @@ class TestRequests:
         error = refusal(limiter.admit(0.0)).error()
 
         assert isinstance(error, RateLimited)
-        assert error.message == "the limit for this caller is 7 requests a minute: try again in 9 s"
+        assert error.message == "this caller's limit of requests a minute is 7: try again in 9 s"
         assert error.retry_after == pytest.approx(60 / 7)
 
     @given(SOME_LIMITS, STEPS)

@@ -62,9 +62,9 @@ class Refused(msgspec.Struct, frozen=True):
 
     def error(self) -> RateLimited:
         """What the caller is told."""
-        again = f"try again in {math.ceil(self.retry_after)} s"
+        wait = f"try again in {math.ceil(self.retry_after)} s"
         return RateLimited(
-            f"the limit for this caller is {self.allowed} {self.limit.value}: {again}", retry_after=self.retry_after
+            f"this caller's limit of {self.limit.value} is {self.allowed}: {wait}", retry_after=self.retry_after
         )
 
 
