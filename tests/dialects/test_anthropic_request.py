@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.anthropic import CALLER, count_answer, count_tokens, parse_count, read_models
-from arbstr.dialects.openai.request import IMAGE_BYTES
+from arbstr.dialects.sizes import IMAGE_BYTES
 from arbstr.domain.conversation import CacheHint, Conversation, Reasoning, Text, Thinking
 from arbstr.domain.errors import InvalidRequest
 

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.openai import encode_chat, parse_chat
-from arbstr.dialects.openai.request import IMAGE_BYTES, MAX_MESSAGES, MAX_VALUES
+from arbstr.dialects.openai.request import MAX_MESSAGES, MAX_VALUES
+from arbstr.dialects.sizes import IMAGE_BYTES
 from arbstr.domain.errors import InvalidRequest
 
 HELLO = '[{"role": "user", "content": "hello"}]'
@@ -401,11 +402,28 @@ def test_stream_options_can_be_left_out() -> None:
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], 4 + IMAGE_BYTES),
         ([{"role": "tool", "content": "x", "tool_call_id": "abc"}], 4 + 1 + len('"abc"')),
         ([{"role": "user", "content": [{"type": "file", "file": [1]}]}], 4 + len('"file"[1]')),
+        ([{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}], 4 + 6 + len('{"file_id": "f"}')),
     ],
 )
 def test_input_is_counted_in_utf_8_bytes(messages: list[Any], expected: int) -> None:
     """Of text, roles, and whatever else is sent; an image counts the same whatever its bytes."""
     assert parse_chat(body(messages=messages)).input_bytes == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"type": "file", "file": {"file_data": "A" * 400_000}}, 100_000),
+        ({"type": "file", "file": {"file_data": "A" * 400}}, IMAGE_BYTES),
+        ({"type": "input_audio", "input_audio": {"data": "A" * 4_000_000, "format": "mp3"}}, 10_000),
+        ({"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + "A" * 400_000}}, IMAGE_BYTES),
+    ],
+)
+def test_base64_is_not_counted_as_text(part: dict[str, Any], expected: int) -> None:
+    """A document, a sound or a video counts by what vendors charge for one of its size, beside the rest of its part."""
+    found = parse_chat(body(messages=[{"role": "user", "content": [part]}])).input_bytes
+
+    assert expected <= found <= expected + 120
 
 
 def test_tools_and_response_formats_are_input() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbstr.dialects.responses import ResponsesCaller
-from arbstr.dialects.responses.request import IMAGE_BYTES, MAX_ITEMS
+from arbstr.dialects.responses.request import MAX_ITEMS
+from arbstr.dialects.sizes import IMAGE_BYTES
 from arbstr.domain.conversation import CacheHint, Media, Reasoning, Text, ToolCall, ToolChoice, ToolResult
 from arbstr.domain.errors import InvalidRequest
 
@@ -68,6 +69,27 @@ def test_images_count_for_their_size_in_tokens() -> None:
     request = CALLER.parse(body(input=[{"role": "user", "content": [image]}]))
 
     assert request.input_bytes == len("user") + IMAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "image_url": "x"}},
+        {"type": "image_generation_call", "id": "i", "result": "x"},
+    ],
+)
+def test_pictures_that_are_no_part_of_a_message(item: dict[str, Any]) -> None:
+    """A screen that the model works at, and a picture that it has made."""
+    assert CALLER.parse(body(input=[item])).input_bytes == IMAGE_BYTES
+
+
+def test_base64_of_files_is_not_counted_as_text() -> None:
+    """A document counts for a quarter of it."""
+    file = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64," + "A" * 400_000}
+
+    found = CALLER.parse(body(input=[{"role": "user", "content": [file]}])).input_bytes
+
+    assert 100_000 <= found <= 100_200
 
 
 def test_tools_and_other_items_are_charged_as_they_are_written() -> None:

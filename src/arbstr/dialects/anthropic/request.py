@@ -13,7 +13,7 @@ import msgspec
 
 from arbstr.dialects import body, lenient
 from arbstr.dialects.body import Fields
-from arbstr.dialects.openai.request import IMAGE_BYTES
+from arbstr.dialects.sizes import IMAGE_BYTES, file_bytes
 from arbstr.domain.errors import InvalidRequest
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.usage import estimated_tokens
@@ -187,7 +187,7 @@ def _nested_size(content: Any) -> int:
 
 
 def _source_size(source: Any) -> int:
-    """Of an image or a document; of a PDF a quarter of its base64, about what its text and its pictures come to."""
+    """Of an image or a document."""
     if type(source) is not dict:
         return 0
     data = source.get("data")
@@ -195,7 +195,7 @@ def _source_size(source: Any) -> int:
         case "text" if type(data) is str:
             return lenient.size(data)
         case "base64" if type(data) is str and source.get("media_type") == "application/pdf":
-            return max(IMAGE_BYTES, len(data) // 4)
+            return file_bytes(data)
         case "content":
             return _nested_size(source.get("content"))
         case _:

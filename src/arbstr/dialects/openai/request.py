@@ -12,15 +12,14 @@ import msgspec
 
 from arbstr.dialects import body, lenient
 from arbstr.dialects.body import MAX_VALUES, Fields
+from arbstr.dialects.sizes import IMAGE_BYTES, part_bytes
 from arbstr.domain.errors import InvalidRequest
 from arbstr.domain.request import ChatRequest
 
-__all__ = ["IMAGE_BYTES", "MAX_CHOICES", "MAX_MESSAGES", "MAX_VALUES", "encode_chat", "parse_chat"]
+__all__ = ["MAX_CHOICES", "MAX_MESSAGES", "MAX_VALUES", "encode_chat", "parse_chat"]
 
 MAX_MESSAGES = 50_000
 MAX_CHOICES = 128
-IMAGE_BYTES = 4096
-"""What an image counts for as input text, whatever its bytes: about 1,000 tokens, as vendors charge for a large one."""
 
 _decode_object = msgspec.json.Decoder(Fields).decode
 _encode = msgspec.json.Encoder().encode
@@ -128,7 +127,7 @@ def _parts(raw: msgspec.Raw, parts: list[Any], param: str) -> tuple[list[Fields]
         elif "image_url" in part:
             size += IMAGE_BYTES
         else:
-            size += sum(len(memoryview(value)) for value in fields.values())
+            size += part_bytes(part, fields)
     return objects, size
 
 

@@ -13,12 +13,11 @@ import msgspec
 from arbstr.dialects import body, lenient
 from arbstr.dialects.body import Fields, wrong
 from arbstr.dialects.responses import seal as responses_seal
+from arbstr.dialects.sizes import IMAGE_BYTES, part_bytes
 from arbstr.domain.errors import InvalidRequest
 from arbstr.domain.request import ChatRequest
 
 MAX_ITEMS = 50_000
-IMAGE_BYTES = 4096
-"""What an image counts for as input text, as in chat completions."""
 
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
@@ -110,8 +109,12 @@ def _input(value: object, fields: Fields, *, optional: bool) -> tuple[int, str]:
             size += len(item["role"]) + _content(item, sent, "content", param)
             if item["role"] == "user":
                 last_user = item["content"]
+        elif type(item.get("output")) is dict:
+            size += IMAGE_BYTES  # of the screen that a model works at
         elif "output" in item:
             size += _content(item, sent, "output", param)
+        elif "result" in item:
+            size += IMAGE_BYTES  # that a model has made
         else:
             size += sum(len(memoryview(raw)) for raw in sent.values())
     fields["input"] = msgspec.Raw(_encode(items))
@@ -147,7 +150,7 @@ def _content(item: dict[str, Any], sent: dict[str, Any], name: str, param: str) 
         elif part.get("type") == "input_image":
             size += IMAGE_BYTES
         else:
-            size += sum(len(memoryview(raw)) for raw in fields.values())
+            size += part_bytes(part, fields)
     return size
 
 
