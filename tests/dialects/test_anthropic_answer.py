@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arbstr.dialects.anthropic import CALLER, PING, STOP
+from arbstr.dialects.anthropic import CALLER, PING, STOP, read_usage, usage_object
 from arbstr.domain.answer import (
     Begin,
     Event,
@@ -115,4 +115,26 @@ def test_a_stream_of_the_same_dialect_has_its_end_mark() -> None:
     assert CALLER.with_cost(Frame(start, start[27:-2]), 0.5) == start
     assert CALLER.with_cost(Frame(b"event: message_delta\ndata: " + last + b"\n\n", last), 0.5) == (
         b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":1,"cost_sats":0.5}}\n\n'
+    )
+
+
+def test_tokens_written_for_an_hour_are_told_apart() -> None:
+    """In Anthropic's own way, which is read back as it was; without any, the object that tells them is left out."""
+    usage = Usage(100, 5, 20, 3, cache_write_tokens=30, cache_write_1h_tokens=10)
+
+    written = usage_object(usage)
+
+    assert written["cache_creation"] == {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 10}
+    assert read_usage(written) == usage
+    assert "cache_creation" not in usage_object(Usage(100, 5, 20, cache_write_tokens=30))
+
+
+def test_iterations_count_where_they_say_more() -> None:
+    """What one of them leaves out counts as nothing, and a single one repeats the whole."""
+    whole = {"input_tokens": 10, "output_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 4}}
+    more = {"input_tokens": 7, "cache_read_input_tokens": 3, "cache_creation": {"ephemeral_1h_input_tokens": 2}}
+
+    assert read_usage({**whole, "iterations": [{"input_tokens": 99}]}) == Usage(14, 5, cache_write_tokens=4)
+    assert read_usage({**whole, "iterations": [whole, more, "x"]}) == Usage(
+        17 + 3 + 6, 5, 3, cache_write_tokens=6, cache_write_1h_tokens=2
     )

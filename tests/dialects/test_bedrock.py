@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.bedrock import BedrockDialect, host, models_host, path, read_models
+from arbstr.dialects.bedrock.answer import read_usage
 from arbstr.dialects.bedrock.models import family_of
 from arbstr.domain.answer import TextDelta, ThinkingDelta
 from arbstr.domain.conversation import (
@@ -31,6 +32,7 @@ from arbstr.domain.conversation import (
     ToolResult,
 )
 from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure
+from arbstr.domain.usage import Usage
 from tests.dialects.vendors import GOLDEN, event, exception, fed, message, stream
 
 BEDROCK = BedrockDialect()
@@ -603,3 +605,20 @@ def test_badly_formed_answer() -> None:
     assert ThinkingDelta("t") in frame.events
     assert frame.usage is None
     assert BEDROCK.parse_whole(body, events=False).events == ()
+
+
+@pytest.mark.parametrize(
+    ("details", "hour"),
+    [
+        ([{"inputTokens": 500, "ttl": "1h"}, {"inputTokens": 200, "ttl": "5m"}], 500),
+        ([{"inputTokens": 900, "ttl": "1h"}], 700),
+        ([{"inputTokens": -5, "ttl": "1h"}, {"ttl": "1h"}, 3], 0),
+        ({"1h": 500}, 0),
+        (None, 0),
+    ],
+)
+def test_tokens_written_to_the_cache_for_an_hour(details: Any, hour: int) -> None:
+    """Never more than were written at all, and none where the details make no sense."""
+    usage = read_usage({"inputTokens": 1, "outputTokens": 2, "cacheWriteInputTokens": 700, "cacheDetails": details})
+
+    assert usage == Usage(701, 2, cache_write_tokens=700, cache_write_1h_tokens=hour)

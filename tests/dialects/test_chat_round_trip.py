@@ -41,7 +41,8 @@ from arbstr.domain.conversation import (
     ToolResult,
 )
 from arbstr.domain.events import Frame
-from arbstr.domain.usage import Usage
+from arbstr.domain.money import Currency
+from arbstr.domain.usage import Charge, Usage
 
 CALLER = ChatCaller()
 PROVIDER = ChatProvider()
@@ -225,7 +226,7 @@ REQUEST = CALLER.parse(
 def test_a_stream_is_read_as_it_was_written(events: list[Event], data: st.DataObject) -> None:
     """Events and usage, however they were put into frames and however the bytes are cut."""
     writer = CALLER.stream(REQUEST, request_id="r", model="m", created=7)
-    usage = Usage(10, 5, 4, 3, cache_write_tokens=2)
+    usage = Usage(10, 5, 4, 3, cache_write_tokens=2, reported_cost=Charge(1_500_000, Currency.SATS))
     stream = b""
     at = 0
     while at < len(events):

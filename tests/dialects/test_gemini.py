@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.dialects.gemini import GeminiDialect, path, read_models, vertex_path
+from arbstr.dialects.gemini.answer import read_usage
 from arbstr.dialects.gemini.schema import gemini_schema
 from arbstr.dialects.gemini.stream import GeminiDecoder
 from arbstr.domain.answer import Begin, TextDelta, ThinkingDelta, ToolCallBegin, ToolCallDelta
@@ -32,6 +33,7 @@ from arbstr.domain.conversation import (
     ToolResult,
 )
 from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure
+from arbstr.domain.usage import Usage
 from tests.dialects.vendors import GOLDEN, fed
 
 GEMINI = GeminiDialect()
@@ -576,3 +578,19 @@ def test_observed_chunks_have_no_events() -> None:
 
     assert (observed.content, observed.content_bytes, observed.events) == (True, 1, ())
     assert translated.events == (Begin("r"), TextDelta("a"))
+
+
+@pytest.mark.parametrize("total", [623, 218, None])
+def test_thoughts_are_counted_beside_what_was_said(total: int | None) -> None:
+    """Whatever the total is, as long as they are more than was said."""
+    counts = {"promptTokenCount": 20, "candidatesTokenCount": 198, "thoughtsTokenCount": 405}
+
+    assert read_usage({**counts, "totalTokenCount": total}) == Usage(20, 603, reasoning_tokens=405)
+
+
+def test_thoughts_within_what_was_said() -> None:
+    """As Vertex AI counted them at first: the total is the sum without them."""
+    counts = {"promptTokenCount": 20, "candidatesTokenCount": 603, "thoughtsTokenCount": 405, "totalTokenCount": 623}
+
+    assert read_usage(counts) == Usage(20, 603, reasoning_tokens=405)
+    assert read_usage({**counts, "totalTokenCount": 1028}) == Usage(20, 1008, reasoning_tokens=405)

@@ -11,6 +11,7 @@ from arbstr.dialects.openai import StreamDecoder, parse_whole
 from arbstr.dialects.sse import DONE, event
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
+from arbstr.domain.usage import Usage
 
 
 def chunk(delta: Any, finish: Any = None, **extra: Any) -> bytes:
@@ -177,3 +178,31 @@ def test_cutting_changes_nothing(stream: bytes, size: int) -> None:
 
     assert said(cut) == said(whole)
     assert stream.startswith(b"".join(frame.raw for frame in cut))
+
+
+USED = {"prompt_tokens": 19, "completion_tokens": 13, "total_tokens": 32}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        chunk({}, "stop", usage=USED),
+        event(json.dumps({"choices": [{"delta": {}, "finish_reason": "stop", "usage": USED}]}).encode()),
+        chunk({}, "stop", x_groq={"id": "req_1", "usage": USED}),
+    ],
+    ids=["openai", "moonshot", "groq"],
+)
+def test_where_a_stream_says_what_it_used(last: bytes) -> None:
+    """Moonshot says it of the choice, and Groq in an object of its own where nobody asked."""
+    frame = one(last)
+
+    assert frame.usage == Usage(19, 13)
+    assert (frame.finish, frame.usage_only) == ("stop", False)
+
+
+@pytest.mark.parametrize("odd", [{"x_groq": {"id": "req_1"}}, {"x_groq": [1]}, {"x_groq": "u"}])
+def test_objects_of_its_own_without_usage(odd: dict[str, Any]) -> None:
+    """Groq's first chunk has one."""
+    frame = one(chunk({"role": "assistant", "content": "x"}, **odd))
+
+    assert (frame.content, frame.usage, frame.failure) == (True, None, None)

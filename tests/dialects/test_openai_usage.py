@@ -101,6 +101,65 @@ def test_reasoning_that_is_charged_beside_the_answer(total: int | None, output: 
     assert usage == Usage(32, output, reasoning_tokens=min(94, output))
 
 
+@pytest.mark.parametrize(
+    ("more", "usage"),
+    [
+        ({"cached_tokens": 60}, Usage(100, 5, 60)),
+        ({"num_cached_tokens": 60}, Usage(100, 5, 60)),
+        ({"cached_tokens": "x", "num_cached_tokens": 60}, Usage(100, 5, 60)),
+        ({"prompt_tokens_details": {"cached_tokens": 50}, "cached_tokens": 60}, Usage(100, 5, 50)),
+        # LiteLLM repeats its details by Anthropic's names: they are in the prompt, as its total says.
+        (
+            {
+                "total_tokens": 105,
+                "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_tokens": 30},
+                "cache_read_input_tokens": 60,
+                "cache_creation_input_tokens": 30,
+            },
+            Usage(100, 5, 60, cache_write_tokens=30),
+        ),
+        (
+            {"total_tokens": 195, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+            Usage(190, 5, 60, cache_write_tokens=30),
+        ),
+    ],
+)
+def test_cached_tokens_by_other_names(more: dict[str, Any], usage: Usage) -> None:
+    """Each vendor has its own; what OpenAI calls them goes first."""
+    assert read_usage({"prompt_tokens": 100, "completion_tokens": 5, **more}) == usage
+
+
+@pytest.mark.parametrize(
+    ("kept", "hour"),
+    [
+        ({"cache_creation": {"ephemeral_1h_input_tokens": 20, "ephemeral_5m_input_tokens": 10}}, 20),
+        ({"cache_creation": {"ephemeral_1h_input_tokens": 99}}, 30),
+        ({"cache_creation": None}, 0),
+        ({"cache_creation": [20]}, 0),
+    ],
+)
+def test_tokens_written_for_an_hour(kept: dict[str, Any], hour: int) -> None:
+    """As OpenRouter names them beside the details, and others among them; never more than were written."""
+    counts: dict[str, Any] = {"prompt_tokens": 100, "completion_tokens": 5}
+    details = {"cache_write_tokens": 30}
+    inner = {("cache_creation_token_details" if hour == 20 else name): value for name, value in kept.items()}
+    expected = Usage(100, 5, cache_write_tokens=30, cache_write_1h_tokens=hour)
+
+    assert read_usage({**counts, "prompt_tokens_details": details, **kept}) == expected
+    assert read_usage({**counts, "prompt_tokens_details": {**details, **inner}}) == expected
+
+
+def test_a_total_counts_for_thoughts_only_at_gemini() -> None:
+    """And there only where they are not counted by their name."""
+    counts = {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}
+    named = {**counts, "completion_tokens_details": {"reasoning_tokens": 405}}
+
+    assert read_usage(counts) == read_usage(counts, model="gpt-4o") == read_usage(counts, model=7) == Usage(20, 198)
+    assert read_usage(counts, model="models/Gemini-2.5-pro") == Usage(20, 603, reasoning_tokens=405)
+    assert read_usage(named, model="gemini-2.5-pro") == Usage(20, 603, reasoning_tokens=405)
+    assert read_usage({**counts, "total_tokens": 218}, model="gemini-2.5-pro") == Usage(20, 198)
+
+
 def test_reports_are_merged_and_never_summed() -> None:
     """The last value wins, unless it forgets what an earlier one knew."""
     first, second = Usage(10, 1), Usage(10, 5, 3, 2)
@@ -112,6 +171,16 @@ def test_reports_are_merged_and_never_summed() -> None:
     assert merge_usage(second, first) == second
     assert merge_usage(second, second) == second
     assert merge_usage(Usage(10, 0), Usage(0, 7)) == Usage(10, 7)
+
+
+def test_what_is_merged_stays_within_the_input() -> None:
+    """No token was both read from a cache and written to one, whichever report said what."""
+    read = Usage(100, 1, 80, cache_write_tokens=20, cache_write_1h_tokens=20)
+    written = Usage(100, 2, 20, cache_write_tokens=80, cache_write_1h_tokens=10)
+
+    merged = merge_usage(read, written)
+
+    assert merged == Usage(100, 2, 80, cache_write_tokens=20, cache_write_1h_tokens=20)
 
 
 def test_counts_of_a_provider_beat_estimates() -> None:

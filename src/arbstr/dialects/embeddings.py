@@ -19,6 +19,7 @@ from arbstr.domain.conversation import Conversation
 from arbstr.domain.errors import FailureKind, InvalidRequest, UpstreamFailure
 from arbstr.domain.events import Frame
 from arbstr.domain.request import ChatRequest
+from arbstr.domain.usage import Usage
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -65,7 +66,14 @@ def parse_whole(body: bytes) -> Frame:
         raise error_in_answer(body)
     if vectors[:1] != b"[" or not vectors[1:-1].strip():
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no data.")
-    return Frame(body, b"", True, usage=read_usage(answer.usage), done=True)
+    return Frame(body, b"", True, usage=_usage(answer.usage), done=True)
+
+
+def _usage(value: Any) -> Usage | None:
+    """There is nothing but input; some (Voyage) say only how much there was in all."""
+    if type(value) is dict and "prompt_tokens" not in value and "total_tokens" in value:
+        value = {**value, "prompt_tokens": value["total_tokens"]}
+    return read_usage(value)
 
 
 def _read(body: bytes) -> _Answer:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
+from arbstr.domain.money import Currency
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What a provider itself says that it charged for an answer."""
+
+    amount: int
+    """In the currency's smallest units: millionths of a satoshi or billionths of a dollar. Never negative."""
+    currency: Currency
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Token counts of one answer, never negative.
 
     ``cached_input_tokens`` (read from a cache) and ``cache_write_tokens`` are part of ``input_tokens``, and
@@ -20,6 +30,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     estimated: bool = False
     """True where the provider gave no usable numbers and these are this gateway's estimate."""
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Those of ``cache_write_tokens`` that were written for an hour, which costs more than for five minutes."""
+    reported_cost: Charge | None = None
+    """None where the provider says nothing, which most do."""
 
 
 BYTES_PER_TOKEN = 4

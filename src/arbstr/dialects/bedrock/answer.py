@@ -91,7 +91,13 @@ def read_usage(value: Any) -> Usage | None:
     output_tokens = _count(value, "outputTokens")
     if input_tokens + output_tokens == 0:
         return None
-    return Usage(input_tokens, output_tokens, read, cache_write_tokens=written)
+    hour = min(_written_for_an_hour(value.get("cacheDetails")), written) if written else 0
+    return Usage(input_tokens, output_tokens, read, cache_write_tokens=written, cache_write_1h_tokens=hour)
+
+
+def _written_for_an_hour(details: Any) -> int:
+    entries = details if type(details) is list else ()
+    return sum([_count(one, "inputTokens") for one in entries if type(one) is dict and one.get("ttl") == "1h"])
 
 
 def _count(value: _Json, name: str) -> int:

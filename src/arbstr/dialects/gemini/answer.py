@@ -52,16 +52,21 @@ def read_usage(value: Any) -> Usage | None:
     """The counts in a ``usageMetadata``, or None where they cannot be used: they grow with each event.
 
     Input is the prompt and what tools of Google's own put into it, output is what was said and what was thought.
+    ``totalTokenCount`` is the sum of them all; where it is the sum without the thoughts, as at Vertex AI at first,
+    these are among what was said.
     """
     if type(value) is not dict:
         return None
     prompt = _count(value, "promptTokenCount")
+    tools = _count(value, "toolUsePromptTokenCount")
     thoughts = _count(value, "thoughtsTokenCount")
-    output = _count(value, "candidatesTokenCount") + thoughts
+    said = _count(value, "candidatesTokenCount")
+    inside = thoughts <= said and _count(value, "totalTokenCount") == prompt + tools + said
+    output = said if inside else said + thoughts
     if prompt + output == 0:
         return None
     cached = min(_count(value, "cachedContentTokenCount"), prompt)
-    return Usage(prompt + _count(value, "toolUsePromptTokenCount"), output, cached, thoughts)
+    return Usage(prompt + tools, output, cached, thoughts)
 
 
 def _count(value: dict[str, Any], name: str) -> int:

@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects import lenient
+from arbstr.dialects.charges import charge_beside
 from arbstr.dialects.envelopes import error_in_answer, is_error, what_came
 from arbstr.dialects.openai.usage import read_usage
 from arbstr.dialects.sse import MAX_EVENT, Event, EventSplitter, EventTooLarge
 from arbstr.domain.answer import Event as AnswerEvent
 from arbstr.domain.errors import FailureKind, UpstreamFailure
 from arbstr.domain.events import Frame
+from arbstr.domain.usage import Usage
 
 
 class Message(msgspec.Struct, gc=False):
@@ -43,6 +45,8 @@ class Choice(msgspec.Struct, gc=False):
     index: Any = None
     stop_reason: Any = None
     """vLLM's: the stop sequence that was met."""
+    usage: Any = None
+    """Moonshot's: it stands here in a stream."""
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -51,6 +55,10 @@ class Answer(msgspec.Struct, gc=False):
     error: Any = None
     id: Any = None
     model: Any = None
+    x_groq: Any = None
+    """Groq's: it has the usage of a stream for which nobody asked."""
+    cost: Any = None
+    """Routstr's."""
 
 
 EventsOf = Callable[[Answer], tuple[AnswerEvent, ...]]
@@ -128,7 +136,7 @@ def read_event(event: Event, events_of: EventsOf = no_events) -> Frame:
     choices = answer.choices
     if answer.error or event.name == b"error":
         return Frame(event.raw, data, failure=error_in_answer(data))
-    usage = read_usage(answer.usage) if answer.usage is not None else None
+    usage = _usage(answer)
     if not choices:
         if choices is None and answer.usage is None and is_error(data):
             return Frame(event.raw, data, failure=error_in_answer(data))
@@ -156,7 +164,24 @@ def parse_whole(body: bytes, events_of: EventsOf = no_events) -> Frame:
     content, size, finish = _generated(answer.choices)
     if not content:
         raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
-    return Frame(body, b"", True, size, finish, read_usage(answer.usage), done=True, events=events_of(answer))
+    return Frame(body, b"", True, size, finish, _usage(answer), done=True, events=events_of(answer))
+
+
+def _usage(answer: Answer) -> Usage | None:
+    """What the answer used, wherever it says so."""
+    reported = answer.usage
+    if reported is None:
+        if answer.x_groq is not None:
+            reported = answer.x_groq.get("usage") if type(answer.x_groq) is dict else None
+        elif answer.choices:
+            reported = answer.choices[0].usage
+        if reported is None:
+            return None
+    usage = read_usage(reported, model=answer.model)
+    if answer.cost is None or usage is None:
+        return usage
+    charge = charge_beside(answer.cost)
+    return usage if charge is None else msgspec.structs.replace(usage, reported_cost=charge)
 
 
 def _read(data: bytes) -> Answer:
@@ -176,8 +201,7 @@ def _tolerant(value: Any) -> Answer:
         [_choice(item) for item in choices if type(item) is dict] if type(choices) is list else None,
         value.get("usage"),
         value.get("error"),
-        value.get("id"),
-        value.get("model"),
+        *(value.get(name) for name in ("id", "model", "x_groq", "cost")),
     )
 
 
