@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from arbstr.domain.decision import Decision
 from arbstr.domain.money import MicroSats, NanoUsd
 
 
@@ -91,6 +92,15 @@ class RequestRecord(msgspec.Struct, frozen=True):
     failed_cost: MicroSats | None = None
     """What failed attempts cost, where they cost something: not part of ``cost``."""
     failed_cost_usd: NanoUsd | None = None
+    tier: str | None = None
+    """Of the provider that served."""
+    error_code: str | None = None
+    """The code of the error that the caller was given, or would have been."""
+    decision: Decision | None = None
+    """Why it went where it went; None where nothing was decided."""
+    baseline_cost: MicroSats | None = None
+    """What the same usage would have cost at the decision's baseline."""
+    baseline_cost_usd: NanoUsd | None = None
 
     @property
     def error_status(self) -> int | None:

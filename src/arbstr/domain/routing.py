@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from arbstr.domain.errors import GatewayError
 from arbstr.domain.limits import NO_LIMITS, Limits
 from arbstr.domain.money import Cost, Currency, ExchangeRate, PicoSats, Rates
 
@@ -201,6 +202,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Whose word on where a request comes from counts."""
     limits: Limits = NO_LIMITS
     """Of callers without a key that has limits of its own, each by itself."""
+    baseline: str | None = None
+    """The provider whose price others' are compared with; None: the dearest candidate of each request."""
     exchange_rate: ExchangeRate | None = None
     """The configured one; one that is polled takes its place."""
     prices_until: float | None = None
@@ -224,11 +227,26 @@ class Candidate(msgspec.Struct, frozen=True):
     """The most that the request can cost there; None where nobody needed to know."""
 
 
+class Why(enum.Enum):
+    """What kind of reason there is against a deployment."""
+
+    POLICY = "policy"
+    CAPABILITY = "capability"
+    """It cannot do what is asked for, or not so much of it."""
+    PRICE = "price"
+    CIRCUIT = "circuit"
+    KEY = "key"
+    """The provider's key, which is out of use."""
+    LIMIT = "limit"
+    """The provider's own."""
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """A deployment that lists the model but may not serve this request."""
 
     deployment: Deployment
     reason: str
+    why: Why = Why.CAPABILITY
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -239,3 +257,7 @@ class Plan(msgspec.Struct, frozen=True):
     policy: str | None
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...] = ()
+    refusal: GatewayError | None = None
+    """What the caller is told where nobody may serve it, whatever their health."""
+    baseline: Deployment | None = None
+    """Whose price the request's is compared with, to say what was saved."""

@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from typing import TypeVar
 
+from arbstr.domain.decision import Matched
 from arbstr.domain.errors import Draining, InvalidRequest, ModelNotAllowed, Overloaded, PolicyViolation
 from arbstr.domain.identity import Key
 from arbstr.domain.money import Currency
@@ -54,10 +55,13 @@ def admit(request: ChatRequest, wishes: Wishes, exchange: Exchange, state: LiveS
     return request
 
 
-def policy_of(exchange: Exchange, wishes: Wishes) -> str | None:
-    """The policy that is named for a request: a key's own holds for all that is asked with it."""
+def policy_of(exchange: Exchange, wishes: Wishes) -> tuple[str | None, Matched]:
+    """The policy that is named for a request, and by what: a key's own holds for all that is asked with it. Where none
+    is named, keywords may choose one."""
     key = exchange.key
-    return wishes.policy if key is None or key.policy is None else key.policy
+    if key is not None and key.policy is not None:
+        return key.policy, Matched.KEY
+    return (None, Matched.KEYWORD) if wishes.policy is None else (wishes.policy, Matched.HEADER)
 
 
 def _check_key(key: Key, request: ChatRequest, wishes: Wishes) -> None:

@@ -7,11 +7,12 @@ import asyncio
 import msgspec
 
 from arbstr.dialects.translate import StreamWriter
+from arbstr.domain.decision import Matched
 from arbstr.domain.errors import GatewayError, UpstreamRejected
 from arbstr.domain.identity import Key
 from arbstr.domain.money import Cost, ExchangeRate
 from arbstr.domain.record import AttemptRecord
-from arbstr.domain.request import ChatRequest
+from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import Commit, Deployment, Plan, Snapshot, StreamMetadata
 from arbstr.domain.usage import Usage
 from arbstr.policy.budget import Hold
@@ -54,6 +55,9 @@ class Exchange(msgspec.Struct, eq=False):
     failed_cost: Cost | None = None
     """What failed attempts have cost."""
     policy: str | None = None
+    matched: Matched | None = None
+    """How the policy came to hold."""
+    needs: Needs = Needs()
     plan: Plan | None = None
     attempts: list[AttemptRecord] = []
     """Attempts that are over; the one that serves is added when the exchange is settled."""

@@ -98,17 +98,23 @@ class Pipeline:
 
     def _plan(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> Plan:
         snapshot = exchange.snapshot
-        rule = planner.choose_rule(snapshot.rules, policy_of(exchange, caller.wishes), request)
-        exchange.policy = rule.name if rule is not None else None
-        exchange.plan = planner.plan(
+        named, matched = policy_of(exchange, caller.wishes)
+        rule = planner.choose_rule(snapshot.rules, named, request)
+        if rule is not None:
+            exchange.policy, exchange.matched = rule.name, matched
+        if snapshot.knows_capabilities:
+            exchange.needs = needs_of(request)
+        exchange.plan = planner.decide(
             request,
             rule,
-            needs=needs_of(request) if snapshot.knows_capabilities else planner.NO_NEEDS,
+            needs=exchange.needs,
             snapshot=snapshot,
             mean_output=self.state.mean_output,
             standing=self.state.standing,
             terms=self.state.spending.terms(request, exchange),
         )
+        if exchange.plan.refusal is not None:
+            raise exchange.plan.refusal
         return exchange.plan
 
     async def _interrupted(self, caller: Caller, exchange: Exchange) -> None:

@@ -21,6 +21,7 @@ from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.ratelimit import rate_limit_headers
 from arbstr.pipeline.settle import cost, total, used
 from arbstr.pipeline.transcript import Transcript
+from arbstr.policy.decision import route_text
 from arbstr.policy.limits import NO_SLOT
 from arbstr.policy.verdict import VERDICTS, answer_to
 from arbstr.ports import Caller, Clock
@@ -176,6 +177,8 @@ def route_headers(exchange: Exchange, clock: Clock) -> list[tuple[bytes, bytes]]
     if served is not None:
         headers.append((b"x-arbstr-provider", _header_text(served.provider)))
         headers.append((b"x-arbstr-model", _header_text(served.model)))
+    if exchange.plan is not None:
+        headers.append((b"x-arbstr-route", route_text(exchange.plan)))
     if exchange.dropped:
         headers.append((b"x-arbstr-dropped", _header_text(", ".join(exchange.dropped))))
     if exchange.attempts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from arbstr.domain.decision import Decision
 from arbstr.domain.errors import CallerLeft, UpstreamFailure
 from arbstr.domain.money import Cost
 from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
@@ -104,7 +105,8 @@ def _record(exchange: Exchange, usage: Usage | None, price: Cost | None, now: fl
     source = CostSource.NONE
     if price is not None and usage is not None:
         source = CostSource.ESTIMATED if usage.estimated else CostSource.PROVIDER
-    failed, key = exchange.failed_cost, exchange.key
+    failed, key, plan = exchange.failed_cost, exchange.key, exchange.plan
+    baseline = _baseline(exchange, usage)
     return RequestRecord(
         correlation_id=exchange.request_id,
         timestamp=exchange.received_at,
@@ -139,7 +141,22 @@ def _record(exchange: Exchange, usage: Usage | None, price: Cost | None, now: fl
         charged_at=exchange.hold.charged_at if exchange.hold is not None else None,
         failed_cost=failed.sats if failed is not None else None,
         failed_cost_usd=failed.usd if failed is not None else None,
+        tier=served.tier.value if served is not None else None,
+        error_code=error.code if error is not None else None,
+        decision=Decision(plan, exchange.matched, request.input_bytes, request.max_tokens, request.n, exchange.needs)
+        if plan is not None and request is not None
+        else None,
+        baseline_cost=baseline.sats if baseline is not None else None,
+        baseline_cost_usd=baseline.usd if baseline is not None else None,
     )
+
+
+def _baseline(exchange: Exchange, usage: Usage | None) -> Cost | None:
+    """What ``usage`` would have cost where the request's price is compared."""
+    baseline = exchange.plan.baseline if exchange.plan is not None else None
+    if usage is None or baseline is None or baseline.rates is None:
+        return None
+    return cost_of(usage, baseline.rates, exchange.rate)
 
 
 def _stream_status(exchange: Exchange) -> StreamStatus | None:

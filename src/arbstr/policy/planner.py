@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from arbstr.domain.errors import ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
+from arbstr.domain.errors import ContextTooLong, GatewayError, InvalidRequest, ModelNotFound, PolicyViolation
 from arbstr.domain.money import Cost, Currency, ExchangeRate, MicroSats, PicoSats, Rates, sats_text
 from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import (
@@ -23,6 +23,7 @@ from arbstr.domain.routing import (
     Route,
     Snapshot,
     Strategy,
+    Why,
 )
 from arbstr.policy.pricing import comparable, expected_tokens
 from arbstr.policy.terms import FREE, Money, Terms
@@ -47,7 +48,7 @@ _ORDER = {Standing.PROBE: 0, Standing.READY: 1, Standing.PROBING: 2, Standing.CO
 """Who stands otherwise is rejected. Within a place, the strategy's order holds."""
 
 NO_NEEDS = Needs()
-
+"""Nothing is known to be needed."""
 
 _DEARER_THAN_ANY = 1 << 120
 """Who has no price is ranked behind all who have one, and behind whose price cannot be compared."""
@@ -67,48 +68,76 @@ def plan(
     standing: Callable[[Deployment], Standing],
     terms: Terms = FREE,
 ) -> Plan:
+    """As :func:`decide`. Raises the plan's refusal: PolicyViolation where ``rule`` leaves nobody; CeilingTooLow,
+    Unpriced, InvalidRequest where the terms, or what is asked for, leave nobody, whatever their health."""
+    decided = decide(
+        request, rule, needs=needs, snapshot=snapshot, mean_output=mean_output, standing=standing, terms=terms
+    )
+    if decided.refusal is not None:
+        raise decided.refusal
+    return decided
+
+
+def decide(
+    request: ChatRequest,
+    rule: PolicyRule | None,
+    *,
+    needs: Needs = NO_NEEDS,
+    snapshot: Snapshot,
+    mean_output: Callable[[str], int],
+    standing: Callable[[Deployment], Standing],
+    terms: Terms = FREE,
+) -> Plan:
     """The candidates of ``request``, in the order in which they are tried, and who was rejected and why.
 
     ``needs`` is what a model must be able to do for it.
     ``mean_output`` gives the output tokens to expect of a model, ``standing`` how a deployment stands now, ``terms``
-    what it may cost. A plan may have no candidates: then its rejections say why. Raises ModelNotFound; PolicyViolation
-    where ``rule`` leaves nobody; CeilingTooLow and Unpriced where the terms leave nobody, whatever their health.
+    what it may cost. A plan may have no candidates: then its rejections say why. Raises ModelNotFound.
     """
     route = snapshot.route_for(request.model)
     if route is None:
         raise ModelNotFound(f"no route and no provider lists the model {request.model!r}", param="model")
-    allowed, rejected = allow(route, rule, request.model, terms.rate)
+    refusal: GatewayError | None
+    allowed, rejected, refusal = allow(route, rule, request.model, terms.rate)
     strategy = rule.strategy if rule is not None and rule.strategy is not None else route.strategy
     by_cost = strategy is Strategy.CHEAPEST
     input_tokens, output_tokens = expected_tokens(request, mean_output(route.model))
     entries: list[tuple[int, int, str, str, Candidate]] = []
     money = Money(terms)
+    dearest = -1
+    baseline: Deployment | None = None
     for position, each in enumerate(allowed):
         lacking = lacks(each, request, needs, input_tokens)
-        if lacking is None and terms.binding:
-            lacking = money.refuses(each)
         if lacking is not None:
             rejected.append(Rejection(each, lacking))
+            continue
+        if terms.binding and (too_dear := money.refuses(each)) is not None:
+            rejected.append(Rejection(each, too_dear, Why.PRICE))
             continue
         stands = standing(each)
         place = _READY if stands is Standing.READY else _ORDER.get(stands)  # an enum's hash is slow
         if place is None:
-            rejected.append(Rejection(each, stands.value))
+            rejected.append(Rejection(each, stands.value, Why.KEY if stands is Standing.KEY_OUT else Why.CIRCUIT))
             continue
         candidate = _candidate(each, stands, strategy, input_tokens, output_tokens, money)
-        within = rank(each, input_tokens, output_tokens, terms.rate) if by_cost else position
+        price = rank(each, input_tokens, output_tokens, terms.rate)
+        if dearest < price < _NOT_COMPARABLE:
+            dearest, baseline = price, each
         # Ties go by name, and no two deployments of a route have both names in common.
-        entries.append((place, within, each.provider, each.model, candidate))
-    if not entries and rejected:
-        money.raise_if_nobody(request.model)
-        raise_incapable(request, rejected, allowed)
+        entries.append((place, price if by_cost else position, each.provider, each.model, candidate))
+    if not entries and refusal is None and rejected:
+        refusal = money.refusal(request.model) or incapable(request, rejected, allowed)
     entries.sort()
+    if snapshot.baseline is not None:
+        baseline = next((each for each in route.deployments if each.provider == snapshot.baseline), None)
     return Plan(
         route=route,
         strategy=strategy,
         policy=rule.name if rule is not None else None,
         candidates=tuple([entry[4] for entry in entries]),
         rejected=tuple(rejected),
+        refusal=refusal,
+        baseline=baseline,
     )
 
 
@@ -138,7 +167,7 @@ def lacks(deployment: Deployment, request: ChatRequest, needs: Needs, input_toke
     """Why a deployment cannot serve a request at all, or None. What is not known of a model is not held against it."""
     if deployment.refuses and request.dialect in deployment.refuses:
         return f"this kind of provider has no {request.dialect}"
-    if needs is not NO_NEEDS:
+    if needs != NO_NEEDS:
         able = deployment.capabilities
         for name in _CAPABILITIES:
             if getattr(needs, name) and getattr(able, name) is False:
@@ -158,17 +187,19 @@ CERTAINTY = 0.5
 """An estimate of input tokens may be twice the truth: only a request that is too long even then is not sent."""
 
 
-def raise_incapable(request: ChatRequest, rejected: Sequence[Rejection], allowed: Sequence[Deployment]) -> None:
-    """Raise InvalidRequest where nobody can serve a request for what it is, whatever their health."""
+def incapable(
+    request: ChatRequest, rejected: Sequence[Rejection], allowed: Sequence[Deployment]
+) -> GatewayError | None:
+    """What a caller is told where nobody can serve a request for what it is, whatever their health."""
     found = {each.deployment.name: each.reason for each in rejected if each.reason not in _HEALTH}
     if any(each.name not in found for each in allowed):
-        return
+        return None
     reasons = {each.name: found[each.name] for each in allowed}
     able = [found[each.name] for each in allowed if request.dialect not in each.refuses]
     if able and all("window" in reason for reason in able):
-        raise ContextTooLong(f"the request is too long for every provider of {request.model!r}", param="messages")
+        return ContextTooLong(f"the request is too long for every provider of {request.model!r}", param="messages")
     said = "; ".join(sorted({f"{name}: {reason}" for name, reason in reasons.items()}))
-    raise InvalidRequest(f"no provider of {request.model!r} can serve this request ({said})", param="model")
+    return InvalidRequest(f"no provider of {request.model!r} can serve this request ({said})", param="model")
 
 
 _HEALTH = frozenset(standing.value for standing in Standing)
@@ -208,29 +239,38 @@ def _keywords(words: tuple[str, ...]) -> re.Pattern[str]:
 
 def allow(
     route: Route, rule: PolicyRule | None, model: str, rate: ExchangeRate | None
-) -> tuple[Sequence[Deployment], list[Rejection]]:
-    """Split a route's deployments by what ``rule`` allows. Raises PolicyViolation where it leaves none."""
+) -> tuple[Sequence[Deployment], list[Rejection], PolicyViolation | None]:
+    """Split a route's deployments by what ``rule`` allows, and say what its caller is told where it leaves none."""
     if rule is None:
-        return route.deployments, []
+        return route.deployments, [], None
     if rule.allowed_models is not None and model not in rule.allowed_models:
         allowed = ", ".join(sorted(rule.allowed_models))
-        raise PolicyViolation(f"policy {rule.name!r} does not allow the model {model!r} (allowed: {allowed})")
+        said = f"policy {rule.name!r} does not allow the model {model!r}"
+        return (
+            (),
+            [Rejection(each, said, Why.POLICY) for each in route.deployments],
+            PolicyViolation(f"{said} (allowed: {allowed})"),
+        )
     if rule.max_output_rate is None:
-        return route.deployments, []
+        return route.deployments, [], None
     limit = rule.max_output_rate
     kept = [each for each in route.deployments if _within(each.rates, limit, rate)]
     shown = sats_text(MicroSats(limit // 1000))
     rejected = [
-        Rejection(each, f"policy {rule.name!r}: output dearer than {shown} sats per 1,000 tokens")
+        Rejection(each, f"policy {rule.name!r}: output dearer than {shown} sats per 1,000 tokens", Why.POLICY)
         for each in route.deployments
         if each not in kept
     ]
-    if not kept:
-        raise PolicyViolation(
+    if kept:
+        return kept, rejected, None
+    return (
+        (),
+        rejected,
+        PolicyViolation(
             f"policy {rule.name!r} leaves no provider for {model!r}: all charge more than {shown} sats per 1,000"
             " output tokens"
-        )
-    return kept, rejected
+        ),
+    )
 
 
 def _within(rates: Rates | None, limit: PicoSats, rate: ExchangeRate | None) -> bool:

@@ -77,13 +77,13 @@ class Money:
         self._affordable = True
         return None
 
-    def raise_if_nobody(self, model: str) -> None:
-        """Raise CeilingTooLow or Unpriced where the terms alone have left nobody."""
+    def refusal(self, model: str) -> CeilingTooLow | Unpriced | None:
+        """What a caller is told where the terms alone have left nobody."""
         if self._affordable:
-            return
+            return None
         if self._too_dear:
             most, cheapest, ceiling = min(self._too_dear, key=lambda entry: (entry[0], entry[1].name))
-            raise CeilingTooLow(
+            return CeilingTooLow(
                 f"this request may cost up to {amount_text(most, ceiling.currency)} at {cheapest.provider}, the "
                 f"cheapest provider of {model!r}: more than the {amount_text(ceiling.amount, ceiling.currency)} of "
                 f"{ceiling.header}",
@@ -91,8 +91,9 @@ class Money:
             )
         if self._unpriced:
             names = ", ".join(sorted({each.provider for each in self._unpriced}))
-            raise Unpriced(
+            return Unpriced(
                 f"no provider of {model!r} has a known price ({names}), and what may be spent is limited: set its "
                 'rates, or budget.unpriced = "allow"',
                 param="model",
             )
+        return None
