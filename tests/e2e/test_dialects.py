@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.dialects.vendors import event as bedrock_event
-from tests.e2e.gateway import Ask, Behaviour, Gateway, gateway
+from tests.e2e.gateway import DONE, ROLE, Ask, Behaviour, Gateway, chunk, gateway
 
 QUESTION: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello"}]
 ASKED: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Say hello"}]
@@ -357,6 +357,35 @@ async def test_a_translated_stream_that_breaks_says_so(tmp_path: Path, path: str
             assert end not in reply.body
         (row,) = await running.rows(1)
         assert row["stream_status"] == "truncated"
+
+
+def tool_chunk(index: int, **function: str) -> bytes:
+    begun = {"id": f"call_{index}", "type": "function"} if "name" in function else {}
+    return chunk({"tool_calls": [{"index": index, **begun, "function": function}]})
+
+
+async def test_calls_that_a_provider_mixes_reach_callers_of_other_dialects(tmp_path: Path) -> None:
+    """Each whole, in the order in which they began, as the vendors' SDKs understand it."""
+    pieces = [
+        tool_chunk(0, name="weather", arguments='{"city":'),
+        tool_chunk(1, name="time", arguments='{"zone"'),
+        tool_chunk(0, arguments='"Oslo"}'),
+        tool_chunk(1, arguments=':"CET"}'),
+    ]
+    async with gateway(tmp_path) as running:
+        running.alpha.usual = lambda ask: ask.stream(ROLE, *pieces, chunk({}, "tool_calls"), DONE)
+        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="x", max_retries=0) as sdk:
+            async with sdk.responses.stream(model="gpt-4o", input="Say hello") as told:
+                response = await told.get_final_response()
+        async with anthropic.AsyncAnthropic(base_url=running.url, api_key="x", max_retries=0) as client:
+            async with client.messages.stream(model="gpt-4o", max_tokens=9, messages=ASKED) as heard:
+                message = await heard.get_final_message()
+
+        items = [(item.name, item.arguments) for item in response.output if item.type == "function_call"]
+        blocks = [(block.name, block.input) for block in message.content if block.type == "tool_use"]
+        assert items == [("weather", '{"city":"Oslo"}'), ("time", '{"zone":"CET"}')]
+        assert blocks == [("weather", {"city": "Oslo"}), ("time", {"zone": "CET"})]
+        assert [row["stream_status"] for row in await running.rows(2)] == ["complete", "complete"]
 
 
 async def test_more_choices_than_a_provider_gives_are_asked_of_another(tmp_path: Path) -> None:
