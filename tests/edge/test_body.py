@@ -91,6 +91,13 @@ async def test_json(content_type: bytes) -> None:
     assert await body.read(receiving(b"{}"), headers, body.Held(BodyBudget()), most=5) == b"{}"
 
 
+async def test_nothing() -> None:
+    """It may be called anything: some clients name the type of bodies that they do not send."""
+    headers = {b"content-type": b"application/octet-stream", b"content-length": b"0"}
+
+    assert await body.read(receiving(b""), headers, body.Held(BodyBudget()), most=5) == b""
+
+
 def test_numbers() -> None:
     """A fraction is exact, and a whole number whole, however large."""
     read = body.json_object(b'{"a": 0.1, "b": 12345678901234567890123, "c": 1e2}')

@@ -47,16 +47,17 @@ class Held:
 
 
 async def read(receive: Receive, headers: Mapping[bytes, bytes], held: Held, *, most: int, limit: str = "") -> bytes:
-    """The body, decoded: JSON, as far as ``headers`` say.
+    """The body, decoded: nothing, or JSON as far as ``headers`` say.
 
     Raises InvalidRequest, RequestTooLarge before more than ``most`` bytes of it are held, where ``limit`` names the
     setting that says so, Overloaded, and CallerLeft.
     """
-    content_type = headers.get(b"content-type")
-    if content_type != b"application/json" and content_type is not None and not _is_json(content_type):
+    content_type = headers.get(b"content-type", b"application/json")
+    length = int(headers.get(b"content-length", b"1"))  # without one there may be anything
+    if length and content_type != b"application/json" and not _is_json(content_type):
         shown = content_type[:80].decode("latin-1")
         raise InvalidRequest(f"the body is {shown!r}, expected Content-Type: application/json")
-    if int(headers.get(b"content-length", b"0")) > most:
+    if length > most:
         raise _too_large(most, limit)
     parts, size, more = [], 0, True
     while more:
