@@ -97,14 +97,28 @@ def test_fields_that_nobody_here_knows_count_as_text() -> None:
 )
 def test_tools_and_formats(dialect: str, fields: dict[str, Any], tools: int) -> None:
     """Their bytes are text, and vendors add words of their own to them."""
-    start = {"openai": {"messages": [{"role": "user"}]}, "responses": {"input": ""}}.get(
-        dialect, {"max_tokens": 1, "messages": [{"role": "user", "content": ""}]}
-    )
+    starts: dict[str, dict[str, Any]] = {
+        "openai": {"messages": [{"role": "user"}]},
+        "anthropic": {"max_tokens": 1, "messages": [{"role": "user", "content": ""}]},
+        "responses": {"input": ""},
+    }
 
-    bounds = found(dialect, **start, **fields)
+    bounds = found(dialect, **starts[dialect], **fields)
 
     assert (bounds.tools, bounds.unbounded) == (tools, False)
     assert bounds.text_bytes >= sum(len(json.dumps(value)) for value in fields.values())
+
+
+def test_tools_that_were_called_and_are_not_offered() -> None:
+    """Some vendors must be told of them all the same; where tools are offered, these are all."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    chat_turns = [{"role": "assistant", "tool_calls": [call, call]}, {"role": "tool", "content": "x"}]
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+
+    assert found("openai", messages=chat_turns).tools == 2
+    assert found("openai", messages=chat_turns, tools=[FUNCTION]).tools == 1
+    assert messages(use).tools == found("responses", input=[item]).tools == 1
 
 
 @pytest.mark.parametrize(

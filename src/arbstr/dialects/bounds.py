@@ -116,6 +116,8 @@ def bounds_of(request: ChatRequest) -> Bounds:
         return Bounds(request.input_bytes + more, _inputs(fields), tools, (), unbounded, predicted)
     said = bytes(fields.get(turns, _NULL))
     messages = said.count(b'"role"') + 1  # the instructions are one, too
+    if not tools:  # a call wants its tool, so that some vendors are offered those that were called
+        tools = said.count(b'"arguments"') + said.count(b'"tool_use"')
     if b'"content":[' not in said and b'"output":' not in said:
         return Bounds(request.input_bytes + more, messages, tools, (), unbounded, predicted)
     if _OTHER.search(said) is None:
