@@ -199,6 +199,14 @@ def test_an_entry_of_a_key_without_restrictions_has_nulls() -> None:
     assert {name for name, value in entry.items() if value is not None} == {"id", "name", "standing", "created_at"}
 
 
+@pytest.mark.parametrize(("now", "shown"), [(NOW, "2027-01-15T08:00:01.000000Z"), (NOW + 1, None)])
+def test_an_entry_shows_a_grace_for_as_long_as_it_lasts(now: float, shown: str | None) -> None:
+    """Afterwards the old secret is nobody's business any more."""
+    key = msgspec.structs.replace(FULL, previous_hash=b"o" * 32, previous_until=NOW + 1)
+
+    assert key_entry(key, now=now)["previous_until"] == shown
+
+
 @pytest.mark.parametrize("key", [FULL, Key(id="key_1", name="team-a", hash=b"", created_at=NOW)], ids=["full", "plain"])
 def test_an_entry_s_settings_can_be_written_back(key: Key) -> None:
     """Who reads a key, changes one field and sends all of them changes that one."""

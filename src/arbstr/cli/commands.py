@@ -10,6 +10,7 @@ import click
 
 import arbstr as package
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
+from arbstr.cli.keys import keys
 from arbstr.cli.prices import prices
 from arbstr.config import leaves, units
 from arbstr.config.mock import load_mock
@@ -136,4 +137,5 @@ def models(context: click.Context) -> None:
         table.show(show.models(compiled, circuits))
 
 
+arbstr.add_command(keys)
 arbstr.add_command(prices)

@@ -74,7 +74,7 @@ def key_entry(key: Key, *, now: float) -> dict[str, Any]:
         "created_at": _time(key.created_at),
         "expires_at": _time(key.expires_at),
         "revoked_at": _time(key.revoked_at),
-        "previous_until": _time(key.previous_until),
+        "previous_until": _time(key.previous_until if now < (key.previous_until or 0) else None),
     }
 
 
