@@ -58,12 +58,3 @@ def test_a_command_may_bring_the_token_instead(tmp_path: Path) -> None:
 def test_what_does_not_go_together_is_refused(tmp_path: Path, lines: str, message: str) -> None:
     """Half a place, a place that is none, and two credentials."""
     assert message in "\n".join(problems(tmp_path, f"{VERTEX}{lines}\n"))
-
-
-def test_a_region_is_a_name_too(tmp_path: Path) -> None:
-    """It becomes part of a host."""
-    text = VERTEX.replace("providers.gemini", "providers.bedrock") + 'region = "eu.evil.example/"\n'
-
-    (line,) = problems(tmp_path, text)
-
-    assert "providers.bedrock.region: is no such place" in line

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.bedrock import BedrockDialect, host, models_host, path, read_models
+from arbstr.dialects.bedrock import BedrockDialect, path, read_models
 from arbstr.dialects.bedrock.answer import read_usage
 from arbstr.dialects.bedrock.models import family_of
 from arbstr.domain.answer import TextDelta, ThinkingDelta
@@ -68,12 +68,6 @@ def written(conversation: Conversation, model: str = CLAUDE, *, stream: bool = F
 def test_path(model: str, stream: bool, expected: str) -> None:
     """An id is one segment of the path, whatever is in it."""
     assert path(model, stream) == expected
-
-
-def test_host() -> None:
-    """Each region has a host, China's under its own domain."""
-    assert host("us-east-1") == "bedrock-runtime.us-east-1.amazonaws.com"
-    assert host("cn-north-1") == "bedrock-runtime.cn-north-1.amazonaws.com.cn"
 
 
 @pytest.mark.parametrize(
@@ -565,7 +559,6 @@ def test_list_of_models() -> None:
 
     assert read_models(models) == ["amazon.nova-lite-v1:0"]
     assert read_models(profiles) == ["us.x"]
-    assert models_host("eu-west-1") == "bedrock.eu-west-1.amazonaws.com"
     for bad in (b"[]", b"{}", b"<html>"):
         with pytest.raises(ValueError):
             read_models(bad)

@@ -30,7 +30,6 @@ from arbstr.domain.request import ChatRequest
 from arbstr.domain.usage import BYTES_PER_TOKEN, Usage
 
 MAX_PROMPTS = 2048
-MAX_PROMPT_TOKENS = 10_000_000
 
 _PROMPT = "a string, a list of strings, a list of tokens or a list of lists of tokens"
 

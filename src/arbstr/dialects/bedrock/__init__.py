@@ -19,22 +19,8 @@ from arbstr.domain.conversation import Conversation
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 
-SERVICE = "bedrock"
-"""The name by which requests are signed."""
-
 STREAM_TYPE = "application/vnd.amazon.eventstream"
 """The media type of a stream."""
-
-
-def host(region: str) -> str:
-    """Where a region's models are."""
-    return f"bedrock-runtime.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
-
-
-def models_host(region: str) -> str:
-    """Where a region's models are listed."""
-    return host(region).replace("bedrock-runtime", "bedrock", 1)
-
 
 MODELS_PATHS = ("/foundation-models?byOutputModality=TEXT", "/inference-profiles?maxResults=1000")
 """Where the models are listed, and the profiles by which most of the newer ones are called; GETs, signed."""

@@ -17,7 +17,6 @@ from arbstr.domain.conversation import Conversation
 from arbstr.domain.errors import UpstreamFailure
 from arbstr.domain.events import Frame
 
-BASE_URL = "https://generativelanguage.googleapis.com"
 KEY_HEADER = "x-goog-api-key"
 MODELS_PATH = "/v1beta/models?pageSize=1000"
 """Where the models are listed; a GET."""
