@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.dialects.bounds import DESCRIBED, bounds_of, imposed_output
+from arbstr.dialects.bounds import DESCRIBED, bounds_of
 from arbstr.dialects.callers import caller_dialect
 from arbstr.domain.bounds import Bounds, Picture
 
@@ -365,12 +365,3 @@ def test_no_text_has_more_bytes_than_its_bound(conversation: list[dict[str, Any]
     assert bounds.text_bytes >= text_of(*texts)
     assert bounds.messages > len(conversation)
     assert len(bounds.pictures) == images
-
-
-@pytest.mark.parametrize(
-    ("kind", "model", "imposed"),
-    [("anthropic", "claude-3-5-haiku", 8192), ("bedrock", "anthropic.claude-3-5-haiku", None), ("openai", "m", None)],
-)
-def test_limits_that_a_vendor_must_be_given(kind: str, model: str, imposed: int | None) -> None:
-    """Anthropic takes no request without one."""
-    assert imposed_output(kind, model) == imposed

@@ -15,7 +15,7 @@ from arbstr.config.alerts import alert_secrets, compile_alerts
 from arbstr.config.catalogued import Prices
 from arbstr.config.credentials import credentials
 from arbstr.config.money import ExchangeTable, check_exchange, compile_budget, compile_rate
-from arbstr.config.problems import Problems
+from arbstr.config.problems import Problems, nearest
 from arbstr.config.providers import (
     ProviderSpec,
     catalogued,
@@ -40,6 +40,8 @@ from arbstr.domain.routing import (
     Snapshot,
 )
 from arbstr.domain.secret import Secret
+
+DEAREST = "dearest"
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -135,6 +137,9 @@ def compile_config(
         every = (*routes.by_model.values(), *((routes.default,) if routes.default else ()))
         check_exchange(config.pricing.exchange, budget, every, rules, problems)
     alerts = compile_alerts(config.alerts, problems)
+    if config.savings.baseline != DEAREST and config.savings.baseline not in config.providers:
+        hint = nearest(config.savings.baseline, [DEAREST, *config.providers]) or f", expected {DEAREST} or a provider"
+        problems.add(("savings", "baseline"), f'there is no provider "{config.savings.baseline}"{hint}')
     problems.raise_if_any()
     server = config.server
 
@@ -228,6 +233,7 @@ def _snapshot(
         budget=budget,
         exchange_rate=compile_rate(config.pricing.exchange),
         auth_required=config.auth.required,
+        baseline=None if config.savings.baseline == DEAREST else config.savings.baseline,
         prices_until=prices_until.timestamp() if prices_until is not None else None,
         trusted_proxies=config.server.trusted_proxies,
         limits=Limits(rpm=config.limits.rpm, tpm=config.limits.tpm, max_parallel=config.limits.max_parallel),

@@ -12,6 +12,7 @@ from arbstr.config.kinds import (
     Amount,
     Exceeded,
     Key,
+    Name,
     Rate,
     RateUnit,
     Resource,
@@ -113,6 +114,16 @@ class ExchangeTable(msgspec.Struct, frozen=True):
 
 class Pricing(msgspec.Struct, frozen=True):
     exchange: Annotated[ExchangeTable, Key("What a dollar is worth in satoshis.")] = ExchangeTable()
+
+
+class Savings(msgspec.Struct, frozen=True):
+    baseline: Annotated[
+        Name,
+        Key(
+            "Whose price a request's is compared with, to say what was saved: `dearest`, the dearest of its candidates, "
+            "or a provider's name."
+        ),
+    ] = Name("dearest")
 
 
 class Auth(msgspec.Struct, frozen=True):

@@ -33,7 +33,6 @@ STORE: Tree = {"keep": NEVER}
 LOGGING: Tree = {"log_requests": False, "log_responses": False, "sample_rate": 1, "redact_pii": True}
 
 TOP: Tree = {
-    "savings": {"baseline": NEVER},
     "metrics": {"listen": ""},
     "tracing": {"exporter": "none", "endpoint": "", "sample_rate": 1},
     "cache": {

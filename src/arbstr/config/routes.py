@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from arbstr.config import kinds, schema
 from arbstr.config.catalogued import Prices
 from arbstr.config.problems import Path, Problems, nearest
+from arbstr.config.rates import rates_of
 from arbstr.config.units import shown
-from arbstr.dialects.bounds import imposed_output
-from arbstr.domain.money import Rates
 from arbstr.domain.routing import Capabilities, Deployment, Route, Strategy, Tier, Timeouts
 
 DEFAULT = "default"
@@ -131,7 +128,8 @@ class _Builder:
         listed = model if model in provider.models else next(same, model)
         entry = provider.models.get(listed, schema.Model())
         upstream = entry.upstream_model or listed
-        rates, window = self._rates(name, listed, entry), entry.context_window
+        rates = rates_of(("providers", name, "models", listed), entry, provider, self._problems)
+        window = entry.context_window
         if rates is None or window is None:
             listing = self._prices(name, upstream)
             if listing is not None:
@@ -151,41 +149,5 @@ class _Builder:
                 reasoning=entry.reasoning,
                 max_output=entry.max_output,
             ),
-            imposed_output=imposed_output(provider.kind or name, upstream),
             refuses=REFUSED.get(provider.kind or name, frozenset()),
         )
-
-    def _rates(self, name: kinds.Name, model: kinds.ModelName, entry: schema.Model) -> Rates | None:
-        """What it charges: as the model says, as the provider says, or nothing known."""
-        provider = self._config.providers[name]
-        own: Path = ("providers", name, "models", model)
-        if entry.rates is not None:
-            self._alone(own, entry)
-            return entry.rates.compiled()
-        if provider.rates is not None:
-            self._alone(("providers", name), provider)
-            self._alone(own, entry)
-            return provider.rates.compiled()
-        rates = {
-            key: own_rate if (own_rate := getattr(entry, key)) is not None else getattr(provider, key)
-            for key in ("input_rate", "output_rate")
-        }
-        missing = [key for key, rate in rates.items() if rate is None]
-        if len(missing) == 2:
-            return None
-        for key in missing:
-            if not self._problems.within((*own, key)):
-                tokens = key.removesuffix("_rate")
-                wanted = f"satoshis per 1,000 {tokens} tokens ({key} = 0 if it is free)"
-                self._problems.add(("providers", name, key), f"is missing, expected {wanted}")
-        base_fee = entry.base_fee if entry.base_fee is not None else provider.base_fee
-        zero = Decimal(0)
-        return Rates.per_thousand(
-            input=rates["input_rate"] or zero, output=rates["output_rate"] or zero, base_fee=base_fee
-        )
-
-    def _alone(self, path: Path, table: schema.Provider | schema.Model) -> None:
-        """Rates are given in one way or in the other."""
-        for key in ("input_rate", "output_rate", "base_fee"):
-            if getattr(table, key):
-                self._problems.add((*path, key), "is given beside rates, expected one of the two")

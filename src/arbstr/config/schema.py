@@ -30,7 +30,7 @@ from arbstr.config.kinds import (
     StorePath,
     Url,
 )
-from arbstr.config.money import Auth, Budget, Pricing, RateTable
+from arbstr.config.money import Auth, Budget, Pricing, RateTable, Savings
 from arbstr.config.units import Address
 from arbstr.domain.routing import Commit, Network, Strategy, StreamMetadata, Tier
 
@@ -295,6 +295,7 @@ class Config(msgspec.Struct, frozen=True):
     auth: Annotated[Auth, Key("Who may call.")] = Auth()
     budget: Annotated[Budget, Key("What may be spent by all together, and how budgets of keys are held.")] = Budget()
     pricing: Annotated[Pricing, Key("How prices are compared.")] = Pricing()
+    savings: Annotated[Savings, Key("What prices are compared with.")] = Savings()
     policies: Annotated[Policies, Key("What may be chosen for whom.")] = Policies()
     resilience: Annotated[Resilience, Key("What to do when a provider fails.")] = Resilience()
     alerts: Annotated[

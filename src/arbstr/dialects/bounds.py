@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 
 from arbstr.dialects import lenient
-from arbstr.dialects.anthropic.models import family_of
 from arbstr.dialects.pictures import size_of
 from arbstr.domain.bounds import Bounds, Picture
 from arbstr.domain.request import ChatRequest
@@ -125,12 +124,6 @@ def bounds_of(request: ChatRequest) -> Bounds:
     found = _Found(said)
     text = len(said) - found.data + sum([len(memoryview(fields[name])) for name in _TEXTS + _FORMATS if name in fields])
     return Bounds(text + more, messages, tools, tuple(found.pictures), unbounded or found.unbounded, predicted)
-
-
-def imposed_output(kind: str, model: str) -> int | None:
-    """The ``max_tokens`` that a provider of ``kind`` is asked for, where a caller of another dialect named none; None
-    where it is asked for none."""
-    return family_of(model).default_output if kind == "anthropic" else None
 
 
 def _inputs(fields: dict[str, msgspec.Raw]) -> int:

@@ -83,8 +83,6 @@ class Deployment(msgspec.Struct, frozen=True):
     context_window: int | None = None
     """In tokens, where it is known."""
     capabilities: Capabilities = Capabilities()
-    imposed_output: int | None = None
-    """The ``max_tokens`` that its provider is asked for where the caller names none and the dialect needs one."""
     refuses: frozenset[str] = frozenset()
     """Dialects of callers whom this kind of provider cannot serve at all (``embeddings``)."""
 

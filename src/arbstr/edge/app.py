@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from arbstr.domain.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
-from arbstr.edge import budget, endpoints, keys, respond
+from arbstr.edge import budget, endpoints, explain, keys, respond
 from arbstr.edge.access import Access, let_in
 from arbstr.edge.address import caller_address
 from arbstr.edge.caller import credential_of
@@ -38,6 +38,7 @@ ROUTES: dict[str, Route] = {
     "/v1/messages/count_tokens": Route(Access.KEY, POST=endpoints.count_tokens),
     "/v1/models": Route(Access.KEY, GET=endpoints.models),
     "/v1/models/": Route(Access.KEY, GET=endpoints.model),
+    "/v1/route/explain": Route(Access.OWN, POST=explain.explain),
     "/v1/budget": Route(Access.OWN, GET=budget.budget),
     "/v1/providers": Route(Access.OPERATOR, GET=endpoints.providers),
     "/v1/requests": Route(Access.OWN, GET=endpoints.requests),

@@ -75,7 +75,7 @@ class HttpCaller:
         """The server tells of a departure by itself."""
         self._watcher: asyncio.Task[None] | None = None
         self.request_id = request_id
-        self.wishes = _wishes(headers)
+        self.wishes = wishes_of(headers)
         self.credential = credential
         self._guarded = guarded
         self.address = address
@@ -163,7 +163,8 @@ def _left() -> CallerLeft:
     return CallerLeft("the caller left before the answer was complete")
 
 
-def _wishes(headers: dict[bytes, bytes]) -> Wishes:
+def wishes_of(headers: dict[bytes, bytes]) -> Wishes:
+    """What a request chooses by its headers."""
     policy = headers.get(b"x-arbstr-policy")
     commit = headers.get(b"x-arbstr-commit")
     metadata = headers.get(b"x-arbstr-stream-metadata")

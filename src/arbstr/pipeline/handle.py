@@ -11,19 +11,17 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 
-from arbstr.dialects.needs import needs_of
 from arbstr.domain.errors import CallerLeft, GatewayError, InternalError
-from arbstr.domain.request import ChatRequest
-from arbstr.domain.routing import Plan, Snapshot
-from arbstr.pipeline.admission import admit, enter, policy_of
+from arbstr.domain.routing import Snapshot
+from arbstr.pipeline.admission import admit, enter
 from arbstr.pipeline.attempts import Attempts
 from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.identify import identify
+from arbstr.pipeline.planning import make_plan
 from arbstr.pipeline.publish import Publisher
 from arbstr.pipeline.relay import relay, tell
 from arbstr.pipeline.settle import settle
 from arbstr.pipeline.state import LiveState
-from arbstr.policy import planner
 from arbstr.ports import Caller, Clock, Log, Provider, RecordSink
 
 
@@ -91,31 +89,12 @@ class Pipeline:
         admitted = admit(request, caller.wishes, exchange, self.state)
         if exchange.key is not None and self.state.spending.pending:
             await self.state.spending.ready(exchange.key)
-        plan = self._plan(admitted, caller, exchange)
+        plan = make_plan(admitted, caller.wishes, exchange, self.state)
+        if plan.refusal is not None:
+            raise plan.refusal
         await self.state.spending.reserve(plan, exchange)
         async with await self._attempts.open(plan, admitted, exchange) as answer:
             await relay(answer, caller, exchange, clock=self._clock)
-
-    def _plan(self, request: ChatRequest, caller: Caller, exchange: Exchange) -> Plan:
-        snapshot = exchange.snapshot
-        named, matched = policy_of(exchange, caller.wishes)
-        rule = planner.choose_rule(snapshot.rules, named, request)
-        if rule is not None:
-            exchange.policy, exchange.matched = rule.name, matched
-        if snapshot.knows_capabilities:
-            exchange.needs = needs_of(request)
-        exchange.plan = planner.decide(
-            request,
-            rule,
-            needs=exchange.needs,
-            snapshot=snapshot,
-            mean_output=self.state.mean_output,
-            standing=self.state.standing,
-            terms=self.state.spending.terms(request, exchange),
-        )
-        if exchange.plan.refusal is not None:
-            raise exchange.plan.refusal
-        return exchange.plan
 
     async def _interrupted(self, caller: Caller, exchange: Exchange) -> None:
         """The request was stopped where it stood: by its caller leaving, or by the end of the drain time."""

@@ -6,7 +6,7 @@ import msgspec
 
 from arbstr.domain.decision import Decision
 from arbstr.domain.errors import CallerLeft, UpstreamFailure
-from arbstr.domain.money import Cost
+from arbstr.domain.money import Cost, MicroSats
 from arbstr.domain.record import AttemptRecord, CostSource, RequestRecord, StreamStatus
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import Deployment
@@ -121,7 +121,7 @@ def _record(exchange: Exchange, usage: Usage | None, price: Cost | None, now: fl
         cached_input_tokens=usage.cached_input_tokens if usage is not None else None,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
         cost=price.sats if price is not None else None,
-        provider_cost=None,
+        provider_cost=_reported(exchange, usage),
         cost_source=source,
         latency_ms=(now - exchange.started) * 1000,
         ttft_ms=(committed - exchange.started) * 1000 if committed is not None else None,
@@ -149,6 +149,12 @@ def _record(exchange: Exchange, usage: Usage | None, price: Cost | None, now: fl
         baseline_cost=baseline.sats if baseline is not None else None,
         baseline_cost_usd=baseline.usd if baseline is not None else None,
     )
+
+
+def _reported(exchange: Exchange, usage: Usage | None) -> MicroSats | None:
+    """What the provider itself says it charged, in satoshis where that is known."""
+    charge = usage.reported_cost if usage is not None else None
+    return None if charge is None else Cost.of(charge.amount, charge.currency, exchange.rate).sats
 
 
 def _baseline(exchange: Exchange, usage: Usage | None) -> Cost | None:

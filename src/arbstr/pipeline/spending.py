@@ -317,14 +317,9 @@ class _Memory:
 def _bound(request: ChatRequest, default_output: int) -> Callable[[Deployment, Rates], Pico]:
     """The most that ``request`` can cost at a deployment."""
     bounds = bounds_of(request)
-    writes = request.dialect != "embeddings"
 
     def bound(deployment: Deployment, rates: Rates) -> Pico:
-        output = (
-            output_bound(bounds, request, deployment, default=default_output, imposed=deployment.imposed_output)
-            if writes
-            else 0
-        )
+        output = output_bound(bounds, request, deployment, default=default_output)
         return rates.bound(input_bound(bounds, deployment), output)
 
     return bound

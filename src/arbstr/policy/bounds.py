@@ -55,18 +55,15 @@ def input_bound(bounds: Bounds, deployment: Deployment) -> int:
     return tokens
 
 
-def output_bound(
-    bounds: Bounds, request: ChatRequest, deployment: Deployment, *, default: int, imposed: int | None = None
-) -> int:
+def output_bound(bounds: Bounds, request: ChatRequest, deployment: Deployment, *, default: int) -> int:
     """Output tokens to reserve: the caller's limit, or else ``default``, for each choice.
 
-    ``imposed`` is the limit that the deployment is given where the caller named none; it counts where it is more than
-    the default. Nothing counts beyond what the model can write. Without a limit this is a bound by agreement, and not
+    Nothing counts beyond what the model can write. Without a limit this is a bound by agreement, and not
     by nature: the answer may be longer, and is charged in full.
     """
     tokens = request.max_tokens
     if tokens is None:
-        tokens = default if imposed is None else max(default, imposed)
+        tokens = default
     longest = deployment.capabilities.max_output
     if longest is not None:
         tokens = min(tokens, longest)
