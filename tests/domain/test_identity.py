@@ -57,6 +57,11 @@ def test_patterns_are_the_shell_s(patterns: list[str], model: str) -> None:
     assert key(models=tuple(patterns)).allows(model) is expected
 
 
+def test_no_pattern_takes_for_ever() -> None:
+    """One that could be matched in more ways than anybody can count is answered like any other."""
+    assert not key(models=("*a" * 90 + "b",)).allows("a" * 5000)
+
+
 def test_a_secret_is_256_bits_of_text() -> None:
     """Different bits, different secrets; its repr shows none of them."""
     secret = new_secret(bytes(range(32)))
