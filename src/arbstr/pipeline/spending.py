@@ -36,6 +36,11 @@ _KINDS = {
     Happening.EXHAUSTED: AlertKind.BUDGET_EXHAUSTED,
     Happening.OVERRUN: AlertKind.BUDGET_OVERRUN,
 }
+_EVENTS = {
+    Happening.THRESHOLD: "a budget is nearly used up",
+    Happening.EXHAUSTED: "a budget is used up",
+    Happening.OVERRUN: "a request cost more than was set aside for it",
+}
 _SAID = {
     Happening.THRESHOLD: "{whose} for the {period} is nearly used up",
     Happening.EXHAUSTED: "{whose} for the {period} is used up",
@@ -230,7 +235,6 @@ class Spending:
         whose = "the gateway's budget" if account.id == GATEWAY else f"the budget of key {account.name!r}"
         spent = f"{amount_text(meter.spent, account.currency)} of {amount_text(limit, account.currency)} spent"
         summary = f"{_SAID[happening].format(whose=whose, period=meter.period.value)}: {spent}"
-        self._log.warning(summary, account=account.id or None, period=meter.period.value)
         window = f"{meter.period.value} {datetime.fromtimestamp(meter.start, UTC):%Y-%m-%dT%H:%MZ}"
         details = {
             "key_id": account.id or None,
@@ -241,6 +245,12 @@ class Spending:
             "limit": limit / account.currency.smallest,
         }
         subject = "gateway" if account.id == GATEWAY else f"key {account.name}"
+        self._log.warning(
+            _EVENTS[happening],
+            account="key" if account.id else "gateway",
+            key=account.name if account.id else None,
+            **details,
+        )
         alert = Alert(_KINDS[happening], subject, window, summary, self._clock.time(), details)
         self._alerts.raise_alert(alert)
 

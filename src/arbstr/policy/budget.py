@@ -52,6 +52,8 @@ class Period(enum.Enum):
         return float(start + _LENGTHS[self])
 
 
+_SPANS = {Period.HOUR: "an hour", Period.DAY: "a day", Period.MONTH: "a month", Period.TOTAL: "in all"}
+
 _LENGTHS = {Period.HOUR: 3600, Period.DAY: 86400}
 
 GATEWAY = ""
@@ -205,7 +207,7 @@ class Refusal:
         meter = self.meter
         currency, limit = meter.account.currency, meter.limit or 0
         whose = f"the budget of key {meter.account.name!r}" if meter.account.id != GATEWAY else "this gateway's budget"
-        span = "in all" if meter.period is Period.TOTAL else f"a {meter.period.value}"
+        span = _SPANS[meter.period]
         return (
             f"{whose} is {amount_text(limit, currency)} {span}, of which {amount_text(meter.spent, currency)} is spent "
             f"and {amount_text(meter.reserved, currency)} reserved: this request may cost up to "
@@ -275,7 +277,7 @@ class Hold:
             if spent and meter.period is Period.HOUR:
                 account.settled += 1
                 account.settled_cost += spent
-            if spent > held and account.limits:
+            if spent > held and meter.limit is not None:
                 self._book.overran(meter, spent - held)
             self._book.look(meter)
 
@@ -306,7 +308,8 @@ class Book:
             for meter in account.running(now):
                 limit = account.limits.get(meter.period)
                 if limit is not None and account.hard and amount > limit - meter.spent - meter.reserved:
-                    self._once(Happening.EXHAUSTED, meter)
+                    if meter.is_low():  # else one request was too large for a budget that is not used up
+                        self._once(Happening.EXHAUSTED, meter)
                     return Refusal(meter, amount)
                 meters.append(meter)
                 amounts.append(amount if limit is not None else 0)
