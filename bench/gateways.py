@@ -5,11 +5,13 @@ arbstr runs with everything on that it has: request log, metrics, JSON log lines
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from bench import peers
 from bench.machine import free_port
 from bench.payloads import ANTHROPIC_MODEL, ANTHROPIC_PACED_MODEL, MODEL, PACED_MODEL
 from bench.upstream import Upstreams
+
+GUARDED = "arbstr, with keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,36 @@ input_rate = {input_rate}
 output_rate = {output_rate}
 base_fee = 1
 """
+
+
+_ARBSTR_MONEY = """
+[budget]
+currency = "sats"
+max_cost_per_hour = 100_000_000
+max_cost_per_day = 1_000_000_000
+
+[limits]
+rpm = 2_000_000_000
+tpm = 2_000_000_000
+max_parallel = 100_000
+"""
+
+
+def arbstr_with_keys(work: Path, upstreams: Upstreams) -> Gateway:
+    """The same with what guards money: a key that is asked for, limits, and budgets of the key and of the gateway."""
+    gateway = arbstr(work, upstreams)
+    conf, program = work / "arbstr.toml", gateway.command[0]
+    conf.write_text(conf.read_text() + _ARBSTR_MONEY)
+    create = ("keys", "create", "bench", "--budget-hour", "100000000", "--budget-day", "1000000000", "--json")
+    made = subprocess.run(
+        [program, *create, "--config", str(conf)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"}
+    doors = [replace(door, headers=headers) for door in (gateway.whole, gateway.paced)]
+    return replace(gateway, name=GUARDED, whole=doors[0], paced=doors[1], translated=None)
 
 
 def arbstr(work: Path, upstreams: Upstreams) -> Gateway:
@@ -211,4 +245,10 @@ def portkey(work: Path, upstreams: Upstreams) -> Gateway:
 
 
 Build = Callable[[Path, Upstreams], Gateway]
-GATEWAYS: Mapping[str, Build] = {"nginx": nginx, "arbstr": arbstr, "litellm": litellm, "portkey": portkey}
+GATEWAYS: Mapping[str, Build] = {
+    "nginx": nginx,
+    "arbstr": arbstr,
+    "arbstr-keys": arbstr_with_keys,
+    "litellm": litellm,
+    "portkey": portkey,
+}

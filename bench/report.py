@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.gateways import GUARDED
 from bench.measure import Measured
 
 DIRECT = "direct"
@@ -68,6 +69,13 @@ class Target:
 TARGETS = (
     Target(
         "CPU per request, 64 connections, to nginx", "×", 10, False, lambda m: _ratio(m, OURS, "nginx", "cpu_64_us")
+    ),
+    Target(
+        "CPU that a key, limits and budgets add to a request, to nginx's",
+        "×",
+        1,
+        False,
+        lambda m: (m[GUARDED]["cpu_64_us"] - m[OURS]["cpu_64_us"]) / m["nginx"]["cpu_64_us"],
     ),
     Target("CPU per paced chunk, to nginx", "×", 3, False, lambda m: _ratio(m, OURS, "nginx", "chunk_us")),
     Target("LiteLLM's CPU per request to ours", "×", 100, True, lambda m: _ratio(m, "LiteLLM", OURS, "cpu_64_us")),
