@@ -120,7 +120,7 @@ def test_a_key_expires_after_a_time_or_at_an_instant(field: str, value: object, 
         ({"budget_currency": []}, "budget_currency: a list is not a currency, expected sats or usd"),
         ({"rpm": 0}, "rpm: 0 is out of range, expected a whole number from 1 to 2147483647"),
         ({"rpm": "1.5"}, "rpm: is a string, expected a whole number"),
-        ({"rpm": 1.5}, "rpm: is a number, expected a whole number"),
+        ({"rpm": Decimal("1.5")}, "rpm: is a number, expected a whole number"),
         ({"rpm": True}, "rpm: is a boolean, expected a whole number"),
         ({"tpm": "9" * 21}, "tpm: is a string, expected a whole number"),
         ({"tpm": 2**31}, "tpm: 2147483648 is out of range"),
@@ -143,6 +143,14 @@ def test_what_makes_no_sense_is_refused_with_what_was_expected(fields: dict[str,
 
     assert message in str(caught.value)
     assert caught.value.param == next(iter(fields))
+
+
+def test_a_long_name_that_is_none_is_not_thrown_back() -> None:
+    """Whoever sends one may send anything."""
+    with pytest.raises(InvalidRequest, match="a text of 60000 characters is not a setting of a key") as caught:
+        read({"x" * 60_000: 1})
+
+    assert caught.value.param == "x" * 40
 
 
 def test_without_rules_there_is_no_policy() -> None:

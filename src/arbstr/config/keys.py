@@ -31,6 +31,9 @@ MOST_MODELS = 1000
 LONGEST_MODEL = 200
 """Characters."""
 
+LONGEST_PARAM = 40
+"""Characters of a name that is none; real ones are shorter."""
+
 _NOTHING = "none"
 
 
@@ -46,7 +49,7 @@ def key_change(fields: Mapping[str, Any], *, now: float, policies: Collection[st
         if name not in readers:
             near = difflib.get_close_matches(name, readers, n=1)
             hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(readers)}"
-            raise InvalidRequest(f"{shown(name)} is not a setting of a key, {hint}", param=name)
+            raise InvalidRequest(f"{shown(name)} is not a setting of a key, {hint}", param=name[:LONGEST_PARAM])
         try:
             change["expires_at" if name == "expires" else name] = readers[name](value)
         except ValueError as error:
@@ -166,8 +169,6 @@ def _currency(value: object) -> Any:
 def _count(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
-    elif isinstance(value, float):  # of JSON
-        value = Decimal(str(value))
     return integer(value, low=1, high=MOST)
 
 

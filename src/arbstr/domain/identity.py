@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from arbstr.domain.limits import Limits
+from arbstr.domain.limits import NO_LIMITS, Limits
 from arbstr.domain.money import Currency
 from arbstr.domain.secret import Secret
 
@@ -28,8 +28,6 @@ LONGEST_NAME = 100
 
 PERIODS = ("hour", "day", "month", "total")
 """The windows of a budget, the shortest first; ``total`` has no end."""
-
-_NO_LIMITS = Limits()
 
 
 class Standing(enum.Enum):
@@ -69,7 +67,7 @@ class Key(msgspec.Struct, frozen=True):
     policy: str | None = None
     """The rule of ``[policies]`` that holds for all its requests; None: as each request says."""
     budgets: Budgets | None = None
-    limits: Limits = _NO_LIMITS
+    limits: Limits = NO_LIMITS
     expires_at: float | None = None
     revoked_at: float | None = None
     previous_hash: bytes | None = None
