@@ -15,7 +15,7 @@ from arbstr.config.alerts import alert_secrets, compile_alerts
 from arbstr.config.catalogued import Prices
 from arbstr.config.credentials import credentials
 from arbstr.config.money import ExchangeTable, check_exchange, compile_budget, compile_rate
-from arbstr.config.problems import Problems, nearest
+from arbstr.config.problems import Problem, Problems, nearest
 from arbstr.config.providers import (
     ProviderSpec,
     catalogued,
@@ -26,6 +26,7 @@ from arbstr.config.providers import (
     whole,
     with_models,
 )
+from arbstr.config.rates import check_rates
 from arbstr.config.routes import Routes, build_routes
 from arbstr.config.warnings import warnings
 from arbstr.domain.alert import Target
@@ -70,6 +71,8 @@ class Compiled(msgspec.Struct, frozen=True):
     """The operator wants to be reachable beyond loopback without keys."""
     needs_keys: bool = False
     """It can be reached from other machines, so that it must not serve before there is a key."""
+    listen_origin: str = "arbstr"
+    """The file, the variable or the flag that says where to listen."""
     exchange: ExchangeTable = ExchangeTable()
     """Who is asked for the exchange rate, and how often."""
     admin_key: Secret | None = None
@@ -93,6 +96,24 @@ class Compiled(msgspec.Struct, frozen=True):
             *(part for each in values for part in _parts(each)),
             *alert_secrets(self.alerts),
         )
+
+
+def keys_missing(compiled: Compiled) -> Problem:
+    """Why a gateway that others can reach does not start while there is no key."""
+    return Problem(
+        compiled.listen_origin,
+        _LISTEN,
+        "can be reached from other machines, and no keys protect it; expected a loopback address such as "
+        "127.0.0.1:8080, a key (arbstr keys create), auth.required = true, or allow_unauthenticated = true"
+        " (ARBSTR_SERVER__ALLOW_UNAUTHENTICATED=true)",
+    )
+
+
+_LISTEN = ("server", "listen")
+
+
+def _listen_origin(problems: Problems) -> str:
+    return problems.origins.get(_LISTEN) or problems.origins.get(_LISTEN[:1], problems.file)
 
 
 def _parts(value: Secret) -> tuple[Secret, ...]:
@@ -123,6 +144,7 @@ def compile_config(
         providers={name: whole(name, each) for name, each in with_models(config.providers, found or {}).items()},
     )
     keys = credentials(config.providers, environ, problems)
+    check_rates(config.providers, problems)
     prices = Prices(catalogued(config.providers), at if at is not None else datetime.now(UTC))
     routes = build_routes(config, problems, prices)
     specs = []
@@ -158,6 +180,7 @@ def compile_config(
         log=LogSettings(level=config.logging.level, format=config.logging.format),
         providers=tuple(specs),
         allow_unauthenticated=server.allow_unauthenticated,
+        listen_origin=_listen_origin(problems),
         needs_keys=not (server.listen.loopback or server.allow_unauthenticated or config.auth.required),
         exchange=config.pricing.exchange,
         admin_key=server.admin_key.secret if server.admin_key else None,

@@ -120,8 +120,8 @@ class Savings(msgspec.Struct, frozen=True):
     baseline: Annotated[
         Name,
         Key(
-            "Whose price a request's is compared with, to say what was saved: `dearest`, the dearest of its candidates, "
-            "or a provider's name."
+            "Whose price a request's is compared with, to say what was saved: `dearest`, "
+            "the dearest of its candidates, or a provider's name."
         ),
     ] = Name("dearest")
 
@@ -136,7 +136,7 @@ def compile_budget(budget: Budget) -> BudgetSettings:
     currency = budget.currency
 
     def amount(limit: Decimal | None) -> int | None:
-        return None if limit is None or not budget.enabled else smallest(limit, currency)
+        return None if limit is None or not budget.enabled else max(1, smallest(limit, currency))
 
     return BudgetSettings(
         currency=currency,
@@ -168,10 +168,18 @@ def check_exchange(
 ) -> None:
     """Whatever compares satoshis with dollars needs to know what a dollar is worth."""
     path: Path = ("pricing", "exchange", "sats_per_usd")
-    if exchange.sats_per_usd == 0 and not problems.within(path):
+    if exchange.sats_per_usd == 0:
         problems.add(path, "is 0, expected what a dollar is worth in satoshis")
-    if exchange.sats_per_usd is not None or exchange.sources or problems.within(path):
+    if exchange.sources and exchange.max_age < exchange.poll and not problems.within(path[:-1]):
+        wrong = f"is shorter than poll, expected {exchange.poll:g}s or more"
+        problems.add((*path[:-1], "max_age"), wrong)
+    for index, source in enumerate(exchange.sources):
+        if source in exchange.sources[:index]:
+            problems.add((*path[:-1], "sources", index), "is given twice, expected each source once")
+    if exchange.sats_per_usd is not None or exchange.sources:
         return
+    if any(problems.within((section,)) for section in ("pricing", "providers", "models", "budget", "policies")):
+        return  # what seems to be in two currencies may not be
     priced: dict[Currency, str] = {}
     for route in routes:
         mine = {each.rates.currency: each.provider for each in route.deployments if each.rates is not None}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from arbstr.config import schema
 from arbstr.config.alerts import alert_warnings
 from arbstr.config.environment import key_variable
 from arbstr.config.leaves import MOCK
-from arbstr.config.problems import dotted
+from arbstr.config.problems import dotted, quoted
 from arbstr.config.routes import Routes
 from arbstr.config.units import Address
 
@@ -30,6 +30,9 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
     for name, provider in config.providers.items():
         for key, message in _of_provider(name, provider, key_sources[name], bool(routes.deployments[name])):
             yield f"{dotted(('providers', name, *key))}: {message}"
+        unpriced = [deployment.model for deployment in routes.deployments[name] if deployment.rates is None]
+        if unpriced:
+            yield f"{dotted(('providers', name))}: {_unpriced(unpriced, refused=config.budget.unpriced == 'refuse')}"
     for index, rule in enumerate(config.policies.rules):
         for model in sorted(rule.allowed_models or ()):
             if model not in routes.by_model and routes.default is None and not discovering:
@@ -46,6 +49,17 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
             yield f"server.trusted_proxies[{index}]: is every address, so that every caller can say that it is another"
     if not config.server.listen.loopback and config.server.allow_unauthenticated and not config.auth.required:
         yield "server.allow_unauthenticated: whoever can reach this address can spend your money"
+
+
+_MOST_NAMED = 5
+"""Models of one provider that a warning names."""
+
+
+def _unpriced(models: Sequence[str], *, refused: bool) -> str:
+    more = f" and {len(models) - _MOST_NAMED} more" if len(models) > _MOST_NAMED else ""
+    unasked = ", and where a budget has to hold it is not asked" if refused else ""
+    named = ", ".join(map(quoted, models[:_MOST_NAMED]))
+    return f"has no price for {named}{more}, so that costs are unknown{unasked}: give it rates"
 
 
 def _of_provider(
