@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from arbstr.edge.app import MODEL_ENDPOINTS
-from tests.e2e.gateway import Ask, busy, gateway
+from tests.e2e.gateway import Ask, Gateway, Reply, busy, gateway
+from tests.e2e.test_admin_keys import admin, created
 from tests.upstream.servers import LONG
 
 FAST = '[resilience.retry]\ninitial_backoff = "1ms"\nmax_backoff = "2ms"\n'
@@ -34,6 +35,27 @@ NAMES = {
 
 def body(path: str) -> dict[str, Any]:
     return {"model": "gpt-4o", **ROUTES[path]}
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def check_refusal(path: str, reply: Reply, status: int, *, code: str, anthropic: str) -> None:
+    """An error with that code, or of that type where the route speaks Anthropic's dialect."""
+    assert reply.status == status, reply.body
+    told = reply.json()
+    assert told["error"]["message"]
+    if path == "/v1/messages":
+        assert (told["type"], told["error"]["type"]) == ("error", anthropic)
+    else:
+        assert told["error"]["code"] == code
+
+
+async def budget_of(running: Gateway, key: str) -> dict[str, Any]:
+    total = (await running.get(f"/v1/budget?key={key}")).json()["total"]
+    assert isinstance(total, dict)
+    return total
 
 
 def test_this_list_is_the_applications() -> None:
@@ -133,3 +155,69 @@ async def test_pages_of_other_origins_are_refused_with_a_row(tmp_path: Path, pat
         assert running.alpha.asks == []
         (row,) = await running.rows(1)
         assert row["error"]["status"] == 403
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_once_there_is_a_key_it_needs_one(tmp_path: Path, path: str) -> None:
+    """Without one, with a wrong one and with a revoked one it asks nobody, and leaves a row."""
+    async with gateway(tmp_path) as running:
+        secret = await created(running)
+        allowed = await running.post(path, body(path), headers=bearer(secret))
+        asked = len(running.alpha.asks)
+
+        nobody = await running.post(path, body(path))
+        wrong = await running.post(path, body(path), headers=bearer(f"{secret[:-4]}zzzz"))
+        await admin(running, "DELETE", "/team-a")
+        revoked = await running.post(path, body(path), headers=bearer(secret))
+
+        assert allowed.status == 200, allowed.body
+        for reply in (nobody, wrong, revoked):
+            check_refusal(path, reply, 401, code="invalid_api_key", anthropic="authentication_error")
+        assert len(running.alpha.asks) == asked
+        rows = await running.rows(4)
+        assert [row["key_name"] for row in rows] == ["team-a" if row["success"] else None for row in rows]
+        assert sorted(row["error"]["status"] for row in rows if row["error"]) == [401, 401, 401]
+        assert {row["endpoint"] for row in rows} == {NAMES[path]}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_it_heeds_its_callers_limits(tmp_path: Path, path: str) -> None:
+    """They stand in the headers of every answer, and the request beyond them is refused with a row, and not sent."""
+    async with gateway(tmp_path) as running:
+        secret = await created(running, rpm=1, tpm=100_000)
+
+        first, second = [await running.post(path, body(path), headers=bearer(secret)) for _ in range(2)]
+
+        assert first.status == 200, first.body
+        check_refusal(path, second, 429, code="rate_limit_exceeded", anthropic="rate_limit_error")
+        for reply in (first, second):
+            assert reply.headers["x-ratelimit-limit-requests"] == "1"
+            assert reply.headers["x-ratelimit-remaining-requests"] == "0"
+            assert reply.headers["x-ratelimit-limit-tokens"] == "100000"
+        assert int(second.headers["retry-after"]) >= 1
+        assert len(running.alpha.asks) == 1
+        row = await running.row(second)
+        assert (row["endpoint"], row["key_name"], row["error"]["status"]) == (NAMES[path], "team-a", 429)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_it_is_paid_from_a_budget(tmp_path: Path, path: str) -> None:
+    """What its row says it cost is what the key has spent, and nothing stays reserved; what no longer fits is refused,
+    and nobody is asked."""
+    async with gateway(tmp_path) as running:
+        secret = await created(running, budget_total=1000)
+        paid = await running.post(path, body(path), headers=bearer(secret))
+        row = await running.row(paid)
+        after = await budget_of(running, "team-a")
+
+        await admin(running, "PATCH", "/team-a", {"budget_total": after["spent"]})
+        refused = await running.post(path, body(path), headers=bearer(secret))
+
+        assert paid.status == 200, paid.body
+        assert row["cost"]["sats"] == after["spent"] == float(paid.headers["x-arbstr-cost-sats"]) > 0
+        check_refusal(path, refused, 429, code="insufficient_quota", anthropic="rate_limit_error")
+        assert refused.headers["x-should-retry"] == "false"
+        assert len(running.alpha.asks) + len(running.beta.asks) == 1
+        assert (await budget_of(running, "team-a")) | {"limit": 0} == after | {"limit": 0, "remaining": 0}
+        assert after["reserved"] == 0
+        assert (await running.row(refused))["cost"]["sats"] is None
