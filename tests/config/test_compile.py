@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arbstr.config import ConfigError
+from arbstr.config.compile import keys_missing
 from arbstr.config.load import Flags
 from arbstr.config.mock import load_mock
 from arbstr.dialects.envelopes import failure_from_response
@@ -30,6 +30,8 @@ from arbstr.domain.routing import (
 )
 from arbstr.policy.verdict import VERDICTS, Retry
 from tests.config.written import ALPHA, BETA, compiled
+
+_ADMIN = "admin_key = '${K}'"
 
 
 def test_nothing_at_all_is_every_default(tmp_path: Path) -> None:
@@ -169,6 +171,7 @@ def test_rates_are_exact_to_nine_decimal_places(tmp_path: Path, rate: Decimal, n
 
     (deployment,) = compiled(tmp_path, toml if name.endswith("toml") else yaml, name=name).providers[0].deployments
 
+    assert deployment.rates is not None
     assert deployment.rates.input == PicoSats(int(rate * 10**9))
 
 
@@ -231,6 +234,7 @@ def test_an_endpoint_finds_a_listed_model_by_either_name(tmp_path: Path, model: 
     (deployment,) = compiled(tmp_path, text).snapshot.routes["x"].deployments
 
     assert deployment.model == "upstream-name"
+    assert deployment.rates is not None
     assert deployment.rates.input == 10**9
 
 
@@ -297,6 +301,42 @@ def test_a_provider_is_shown_without_its_key(tmp_path: Path) -> None:
     assert "defghijkl" not in repr(config)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "gw.example", "192.0.2.1"])
+@pytest.mark.parametrize(
+    ("more", "needed"),
+    [("", True), ("[auth]\nrequired = true", False), ("allow_unauthenticated = true", False), (_ADMIN, True)],
+)
+def test_listening_beyond_loopback_needs_keys(tmp_path: Path, host: str, more: str, needed: bool) -> None:
+    """Unless callers are asked for one in any case, or nobody is to be asked. An admin key is none of theirs."""
+    text = f"{ALPHA}[server]\nlisten = '{host}:80'\n{more}"
+
+    assert compiled(tmp_path, text, environ={"K": "0123456789"}).needs_keys is needed
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:80", "127.9.9.9:0", "[::1]:80", "localhost:80"])
+def test_listening_on_loopback_needs_none(tmp_path: Path, address: str) -> None:
+    """Who is on this machine already may spend."""
+    assert not compiled(tmp_path, f"{ALPHA}[server]\nlisten = '{address}'").needs_keys
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "flags", "origin"),
+    [
+        ("server = { listen = '0.0.0.0:80' }", {}, {}, "arbstr.toml"),
+        ("", {"ARBSTR_SERVER__LISTEN": "0.0.0.0:80"}, {}, "ARBSTR_SERVER__LISTEN"),
+        ("server = { listen = '[::1]:80' }", {}, {("server", "listen"): ("--listen", "0.0.0.0:80")}, "--listen"),
+    ],
+)
+def test_who_says_where_to_listen_is_told(
+    tmp_path: Path, text: str, environ: dict[str, str], flags: Flags, origin: str
+) -> None:
+    """The file, the variable or the flag is where it can be mended."""
+    problem = keys_missing(compiled(tmp_path, text, environ=environ, flags=flags))
+
+    assert problem.origin.rpartition("/")[2] == origin
+    assert problem.place == "server.listen"
+
+
 def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
     """With it, the gateway may be reached, and the warning stays."""
     text = ALPHA + "[server]\nlisten = '0.0.0.0:80'\nallow_unauthenticated = true"
@@ -340,7 +380,6 @@ def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
             "[resilience.retry]\nretryable_errors = [503, 404]",
             "resilience.retry.retryable_errors[1]: has no effect, as a provider is never tried again after 404",
         ),
-        ("[server]\nadmin_key = '0123456789'", "server.admin_key: nothing uses it in this version"),
         (
             "[server]\ntrusted_proxies = ['10.0.0.1', '0.0.0.0/0']",
             "server.trusted_proxies[1]: is every address, so that every caller can say that it is another",
@@ -379,10 +418,10 @@ def test_a_sound_configuration_has_no_warning(tmp_path: Path) -> None:
 
 
 def test_an_admin_key_from_the_environment_is_not_literal(tmp_path: Path) -> None:
-    """The one warning is that nothing uses it yet."""
+    """It is where it belongs, and there is nothing to warn of."""
     config = compiled(tmp_path, ALPHA + "api_key = '${K}'\n[server]\nadmin_key = '${K}'", environ={"K": "0123456789"})
 
-    assert config.warnings == ("server.admin_key: nothing uses it in this version",)
+    assert config.warnings == ()
 
 
 def test_the_mock_configuration_has_a_choice_to_make(tmp_path: Path) -> None:
@@ -402,13 +441,12 @@ def test_the_mock_configuration_beyond_loopback_needs_a_variable(tmp_path: Path)
     """There is no file to allow it in: the line names what works, and it does."""
     flags: Flags = {("server", "listen"): ("--listen", "0.0.0.0:0")}
 
-    with pytest.raises(ConfigError) as caught:
-        load_mock(environ={}, flags=flags, folder=tmp_path)
-    name, value = str(caught.value).rpartition(", or ")[2].split(" ")[0].split("=")
+    line = str(keys_missing(load_mock(environ={}, flags=flags, folder=tmp_path)))
+    name, value = line.rpartition("(")[2].removesuffix(")").split("=")
     config = load_mock(environ={name: value}, flags=flags, folder=tmp_path)
 
-    assert str(caught.value).startswith("--listen: server.listen: can be reached from other machines")
-    assert (config.host, config.allow_unauthenticated) == ("0.0.0.0", True)
+    assert line.startswith("--listen: server.listen: can be reached from other machines")
+    assert (config.host, config.allow_unauthenticated, config.needs_keys) == ("0.0.0.0", True, False)
 
 
 def test_configuration_is_quick_to_import() -> None:

@@ -68,13 +68,32 @@ def test_a_route_may_wait_for_somebody_to_have_its_model(tmp_path: Path) -> None
     assert [each.name for each in discovered(config, alpha=["o3"]).routes["o3"].deployments] == ["alpha/o3"]
 
 
-def test_rates_are_required(tmp_path: Path) -> None:
-    """Nobody knows what a model that is found will cost."""
-    text = '[providers.alpha]\nbase_url = "https://alpha.example/v1"\nauto_discover = true\ninput_rate = 1\n'
+def test_a_found_model_that_nobody_prices_has_no_price(tmp_path: Path) -> None:
+    """It is served, and what it costs is not known: it is never taken for free."""
+    config = compiled(tmp_path, '[providers.alpha]\nurl = "https://alpha.example/v1"\nauto_discover = true\n')
+
+    (found,) = discovered(config, alpha=["o3"]).routes["o3"].deployments
+
+    assert found.rates is None
+
+
+def test_a_found_model_has_the_price_of_the_catalogue(tmp_path: Path) -> None:
+    """Where the provider is known and says nothing else."""
+    config = compiled(tmp_path, '[providers.a]\nurl = "https://api.openai.com/v1"\nauto_discover = true\n')
+
+    (found,) = discovered(config, a=["gpt-4o"]).routes["gpt-4o"].deployments
+
+    assert found.rates is not None
+    assert found.rates.source.startswith("catalogue openai/gpt-4o ")
+
+
+def test_half_a_price_is_told_when_it_is_read(tmp_path: Path) -> None:
+    """Not only when a model is found."""
+    text = '[providers.alpha]\nurl = "https://alpha.example/v1"\nauto_discover = true\ninput_rate = 1\n'
 
     (line,) = problems(tmp_path, text)
 
-    assert "providers.alpha.output_rate: is missing, expected what its models cost, as it has auto_discover" in line
+    assert line.startswith("arbstr.toml: providers.alpha.output_rate: is missing, expected satoshis per 1,000 output")
 
 
 @pytest.mark.parametrize("head", ["[providers.ollama]\n", '[providers.box]\nkind = "ollama"\n'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from arbstr.config.environment import key_variable, substitute
 from arbstr.config.problems import Problems
+from arbstr.domain.money import Rates
 from arbstr.domain.routing import Strategy
 from tests.config.written import ALPHA, BETA, compiled, problems
 
@@ -77,7 +79,7 @@ def test_numbers_booleans_and_lists_may_come_from_variables(tmp_path: Path) -> N
     assert config.allow_unauthenticated is True
     assert config.providers[0].base_url == "https://alpha.example/v1"
     assert sorted(config.snapshot.routes) == ["a", "b"]
-    assert config.providers[0].deployments[0].rates.input == 250_000_000
+    assert config.providers[0].deployments[0].rates == Rates.per_thousand(input=Decimal("0.25"), output=Decimal(1))
 
 
 def test_the_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) -> None:
@@ -184,7 +186,12 @@ def test_other_variables_are_left_alone(tmp_path: Path, name: str) -> None:
         ),
         ("SERVER__LISTEN__X", "x", "server.listen: is a table, expected HOST:PORT"),
         ("SERVER__MAX_BODY", "x", "server.max_body: the value of ARBSTR_SERVER__MAX_BODY is not a size, expected"),
-        ("AUTH__REQUIRED", "true", "auth.required: is not available in this version, expected false or no such key"),
+        ("CACHE__ENABLED", "true", "cache.enabled: is not available in this version, expected false or no such key"),
+        (
+            "AUTH__REQUIRED",
+            "yes",
+            "auth.required: the value of ARBSTR_AUTH__REQUIRED does not fit, expected true or fal",
+        ),
         (
             "POLICIES__RULES",
             "[{",
@@ -225,7 +232,7 @@ def test_a_list_that_is_no_table_of_names_is_not_filled_in(tmp_path: Path) -> No
 @pytest.mark.parametrize("value", ["false", "False", "0"])
 def test_a_planned_key_may_be_switched_off_from_the_environment(tmp_path: Path, value: str) -> None:
     """A deployment may say already that it does not want what is to come."""
-    assert compiled(tmp_path, ALPHA, environ={"ARBSTR_AUTH__REQUIRED": value}).port == 8080
+    assert compiled(tmp_path, ALPHA, environ={"ARBSTR_CACHE__ENABLED": value}).port == 8080
 
 
 @pytest.mark.parametrize(

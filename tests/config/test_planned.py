@@ -10,36 +10,18 @@ from arbstr.config import planned, shape
 from tests.config.written import ALPHA, compiled, problems
 
 EVERY_PLANNED_KEY = """
-[auth]
-required = true
 [store]
 keep = "90d"
 [providers.alpha]
 base_url = "https://alpha.example/v1"
-models = { m = { rates = {}, tier = "local", max_parallel = 1 } }
+models = { m = { tier = "local", max_parallel = 1 } }
 input_rate = 1
 output_rate = 1
-rates = { currency = "usd", per = 1_000_000, input = 2.5, output = 10 }
 proxy = "http://127.0.0.1:3128"
 max_parallel = 10
 [models.x]
 primary = { provider = "alpha", api_key = "${OTHER}", weight = 2 }
 load_balance = { strategy = "weighted" }
-[budget]
-currency = "usd"
-max_cost_per_hour = 10.0
-max_cost_per_day = 100.0
-alert_threshold = 0.8
-action_on_exceeded = "reject"
-default_reserve_tokens = 4096
-unpriced = "refuse"
-[pricing.exchange]
-sats_per_usd = 1000
-sources = ["x"]
-poll = "60s"
-max_age = "10m"
-[savings]
-baseline = "dearest"
 [logging]
 log_requests = true
 log_responses = true
@@ -82,10 +64,8 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
     """A configuration may say already that it does not want what is to come."""
     text = (
         """
-    auth = { required = false }
     metrics = { listen = "" }
     logging = { log_requests = false, log_responses = false, sample_rate = 1.0, redact_pii = true }
-    budget = { enabled = false, max_cost_per_day = 100.0 }
     tracing = { exporter = "none", endpoint = "", sample_rate = 0.5 }
     cache = { backend = "memory", ttl = "1h", max_size = 1000, max_bytes = "64MiB", scope = "key" }
     [providers.alpha]
@@ -105,10 +85,8 @@ def test_what_asks_for_nothing_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("budget = { enabled = true, max_cost_per_hour = 1, currency = 'usd' }", "budget.enabled"),
         ("tracing = { exporter = 'zipkin', endpoint = 'http://127.0.0.1' }", "tracing.exporter"),
         ("cache = { enabled = true, backend = 'redis' }", "cache.enabled"),
-        ("auth = { required = 0 }", "auth.required"),
         ("logging = { sample_rate = true }", "logging.sample_rate"),
         ("logging = { redact_pii = 1 }", "logging.redact_pii"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from arbstr.config import schema, shape
+from arbstr.config import money, schema, shape
 from tests.config import reference
 from tests.config.written import compiled, problems
 
@@ -100,4 +100,7 @@ def _tables(table: type) -> list[type]:
 def _lines(table: type) -> list[shape.Field]:
     """The keys of a table that are no tables themselves."""
     fields = shape.fields(table).values() if table is not schema.Config else ()
-    return [field for field in fields if not shape.is_table(field.kind) and shape.listed(field.kind) is not schema.Rule]
+    with_own_section = {schema.Rule, money.Source}
+    return [
+        field for field in fields if not shape.is_table(field.kind) and shape.listed(field.kind) not in with_own_section
+    ]

@@ -112,10 +112,6 @@ def keys_missing(compiled: Compiled) -> Problem:
 _LISTEN = ("server", "listen")
 
 
-def _listen_origin(problems: Problems) -> str:
-    return problems.origins.get(_LISTEN) or problems.origins.get(_LISTEN[:1], problems.file)
-
-
 def _parts(value: Secret) -> tuple[Secret, ...]:
     """What stands behind the scheme of a credential (``Bearer abc``): it may be quoted without it."""
     _, _, credential = value.reveal().partition(" ")
@@ -180,7 +176,7 @@ def compile_config(
         log=LogSettings(level=config.logging.level, format=config.logging.format),
         providers=tuple(specs),
         allow_unauthenticated=server.allow_unauthenticated,
-        listen_origin=_listen_origin(problems),
+        listen_origin=problems.origins.get(_LISTEN, problems.file),
         needs_keys=not (server.listen.loopback or server.allow_unauthenticated or config.auth.required),
         exchange=config.pricing.exchange,
         admin_key=server.admin_key.secret if server.admin_key else None,

@@ -95,7 +95,7 @@ class Source(msgspec.Struct, frozen=True):
         str,
         Key(
             "Where the number stands in it: names and indexes with dots between: `data.amount`.",
-            expected="where the number stands",
+            expected="the place of the number",
         ),
     ]
     unit: Annotated[RateUnit, Key("What the number is: the dollars of a bitcoin, or the satoshis of a dollar.")] = (

@@ -17,11 +17,14 @@ Table = schema.Provider | schema.Model
 
 
 def check_rates(providers: Mapping[kinds.Name, schema.Provider], problems: Problems) -> None:
-    """Each table that has rates has them in one of the two forms."""
+    """Each table that has rates has them in one of the two forms, and in whole where found models take them."""
     for path, table in _tables(providers):
         given = _given(table)
         if table.rates is not None and given:
             problems.add((*path, "rates"), f"is given beside {', '.join(given)}, expected one of the two forms")
+    for name, provider in providers.items():
+        if provider.auto_discover and provider.rates is None:
+            _in_satoshis({("providers", name): provider}, problems)  # for models that are yet to be found
 
 
 def _tables(providers: Mapping[kinds.Name, schema.Provider]) -> Iterator[tuple[Path, Table]]:
