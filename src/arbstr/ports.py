@@ -22,6 +22,7 @@ from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
 from arbstr.domain.secret import Secret
+from arbstr.domain.statistics import Bucket, Filter, Group, Point, Savings, Statistics
 from arbstr.policy.key_changes import KeyChange
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -150,10 +151,14 @@ class Log(Protocol):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Entries of the request log as JSON-ready dicts, newest first."""
+    """Entries of the request log as JSON-ready dicts, in the order asked for."""
 
     entries: list[dict[str, Any]]
     total: int
+    """How many match: exact up to 100,000, and more than that where ``estimated``."""
+    estimated: bool = False
+    next_cursor: str | None = None
+    """Where the next page begins; None where there is none."""
     since: float | None = None
     until: float | None = None
 
@@ -190,6 +195,30 @@ class RequestLog(RecordSink, Protocol):
         ...
 
     def health(self) -> LogHealth: ...
+
+
+class StatsStore(Protocol):
+    """What the request log comes to. Everything raises LogUnavailable where it cannot be read, or takes too long.
+
+    A filter's range is given, and bounded by who asks.
+    """
+
+    async def stats(self, which: Filter, *, group_by: Group | None = None) -> Statistics:
+        """The figures of the requests that match; only groups that have some are in it."""
+        ...
+
+    async def series(self, which: Filter, *, bucket: Bucket) -> list[Point]:
+        """The figures bucket by bucket, in order, from the one that the range begins in to the one that it ends in;
+        also those in which nothing happened."""
+        ...
+
+    async def savings(self, which: Filter, *, by: Group | None = None) -> Savings:
+        """What was saved, and its parts by model or provider, or by day where ``by`` is None."""
+        ...
+
+    async def seen(self, which: Filter) -> bool:
+        """Whether any request matches, at any time: of the filter, only ``model``, ``provider`` and ``key_id``."""
+        ...
 
 
 class Lease(msgspec.Struct, frozen=True):
