@@ -18,7 +18,7 @@ PROMISED = {
     "correlation_id timestamp model provider upstream_model policy key_id streaming input_tokens output_tokens"
     " cost_sats cost_usd provider_cost_sats cost_source latency_ms ttft_ms stream_duration_ms success stream_status"
     " error_status error_message key_name cache_write_tokens sats_per_usd price_source charged_at failed_cost_sats"
-    " failed_cost_usd"
+    " failed_cost_usd tier error_code baseline_sats baseline_usd decision"
 }
 
 _OLD_REQUEST = (
@@ -72,6 +72,8 @@ def test_rows_of_the_first_schema_are_kept(tmp_path: Path) -> None:
         ("requests", "cost_usd", "cost_nano_usd", 9),
         ("requests", "failed_cost_sats", "failed_cost_micro_sats", 6),
         ("requests", "failed_cost_usd", "failed_cost_nano_usd", 9),
+        ("requests", "baseline_sats", "baseline_micro_sats", 6),
+        ("requests", "baseline_usd", "baseline_nano_usd", 9),
         ("attempts", "cost_sats", "cost_micro_sats", 6),
         ("attempts", "cost_usd", "cost_nano_usd", 9),
     ],

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from arbstr.domain.decision import Decision, Matched
 from arbstr.domain.errors import LogUnavailable
 from arbstr.domain.money import MicroSats, NanoUsd
 from arbstr.domain.record import CostSource, StreamStatus
+from arbstr.domain.request import Needs
+from arbstr.domain.routing import Plan, Route, Strategy
+from arbstr.policy.decision import shown
 from arbstr.ports import RecordSink, RequestLog
 from arbstr.store.errors import StoreError
 from arbstr.store.sqlite import SqliteLog
@@ -40,6 +44,8 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
         cost_usd=NanoUsd(250_001),
         duration_ms=12.3456,
     )
+    plan = Plan(route=Route("gpt-4o", Strategy.CHEAPEST, ()), strategy=Strategy.CHEAPEST, policy=None, candidates=())
+    decision = Decision(plan, Matched.HEADER, 400, None, 1, Needs())
     record = request(
         streaming=True,
         policy="code",
@@ -68,6 +74,11 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
         error_message="cut short",
         malformed_events=2,
         attempts=(first, attempt()),
+        tier="frontier",
+        error_code="upstream_error",
+        decision=decision,
+        baseline_cost=MicroSats(3_000_001),
+        baseline_cost_usd=NanoUsd(3_000_000_001),
     )
 
     log.request(record)
@@ -89,6 +100,7 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
         "policy": "code",
         "key_id": "key-1",
         "key_name": "the team's",
+        "tier": "frontier",
         "streaming": True,
         "success": False,
         "stream_status": "truncated",
@@ -103,9 +115,12 @@ async def test_an_entry_says_everything(tmp_path: Path) -> None:
             "failed_usd": 0.000250001,
             "price_source": "catalogue openai/gpt-4o 2026-11-02",
             "sats_per_usd": 1000.25,
+            "baseline_sats": 3.000001,
+            "baseline_usd": 3.000000001,
         },
         "timing": {"latency_ms": 250.123, "ttft_ms": 99.0, "stream_duration_ms": 151.5},
-        "error": {"status": 502, "message": "cut short"},
+        "error": {"status": 502, "code": "upstream_error", "message": "cut short"},
+        "decision": shown(decision),
         "attempts": [
             {
                 "provider": "beta",

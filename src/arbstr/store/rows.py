@@ -12,6 +12,7 @@ import msgspec
 
 from arbstr.domain.money import MicroSats, NanoUsd, sats, usd
 from arbstr.domain.record import RequestRecord
+from arbstr.policy.decision import compact, expand
 
 Row = tuple[Any, ...]
 
@@ -53,6 +54,11 @@ REQUEST_COLUMNS = (
     "error_status",
     "error_message",
     "malformed_events",
+    "tier",
+    "error_code",
+    "baseline_sats",
+    "baseline_usd",
+    "decision",
 )
 ATTEMPT_COLUMNS = (
     "request_id",
@@ -128,6 +134,11 @@ def request_row(record: RequestRecord) -> Row:
         record.error_status,
         storable(record.error_message),
         record.malformed_events,
+        storable(record.tier),
+        storable(record.error_code),
+        _sats(record.baseline_cost),
+        _usd(record.baseline_cost_usd),
+        None if record.decision is None else storable(compact(record.decision).decode()),
     )
 
 
@@ -162,6 +173,7 @@ def entry(row: Mapping[str, Any]) -> dict[str, Any]:
         "policy": row["policy"],
         "key_id": row["key_id"],
         "key_name": row["key_name"],
+        "tier": row["tier"],
         "streaming": bool(row["streaming"]),
         "success": bool(row["success"]),
         "stream_status": row["stream_status"],
@@ -182,19 +194,24 @@ def entry(row: Mapping[str, Any]) -> dict[str, Any]:
             "failed_usd": row["failed_cost_usd"],
             "price_source": row["price_source"],
             "sats_per_usd": row["sats_per_usd"],
+            "baseline_sats": row["baseline_sats"],
+            "baseline_usd": row["baseline_usd"],
         },
         "timing": {
             "latency_ms": row["latency_ms"],
             "ttft_ms": row["ttft_ms"],
             "stream_duration_ms": row["stream_duration_ms"],
         },
-        "error": None if row["success"] else {"status": row["error_status"], "message": row["error_message"]},
+        "error": None
+        if row["success"]
+        else {"status": row["error_status"], "code": row["error_code"], "message": row["error_message"]},
     }
 
 
 def entry_with_attempts(row: Mapping[str, Any], attempts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """A row of ``requests`` with its rows of ``attempts``, as ``/v1/requests/{id}`` shows it."""
+    """A row of ``requests`` with its decision and its rows of ``attempts``, as ``/v1/requests/{id}`` shows it."""
     return entry(row) | {
+        "decision": None if row["decision"] is None else expand(row["decision"]),
         "attempts": [
             {
                 "provider": attempt["provider"],
@@ -207,7 +224,7 @@ def entry_with_attempts(row: Mapping[str, Any], attempts: Iterable[Mapping[str, 
                 "cost_usd": attempt["cost_usd"],
             }
             for attempt in attempts
-        ]
+        ],
     }
 
 
