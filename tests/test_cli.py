@@ -354,6 +354,59 @@ def test_check_answers_programs(tmp_path: Path) -> None:
     }
 
 
+def check_exposed(folder: Path, *words: str, **environ: str) -> Result:
+    """``check`` of a gateway that others can reach, if nothing else is said."""
+    return run(folder, "check", *words, **{"ARBSTR_SERVER__LISTEN": "0.0.0.0:8080"} | environ)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_check_says_that_no_keys_protect_a_gateway(tmp_path: Path, words: list[str]) -> None:
+    """What serve would refuse to start with is bad configuration, and nothing is made to find out."""
+    written(tmp_path)
+
+    result = check_exposed(tmp_path, *words)
+
+    (line,) = result.stderr.splitlines()
+    assert result.exit_code == 78
+    assert line.startswith("ARBSTR_SERVER__LISTEN: server.listen: can be reached from other machines, and no keys")
+    assert [json.loads(result.stdout)["problems"][0]["path"]] == ["server.listen"] if words else result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["arbstr.toml"]
+
+
+@pytest.mark.parametrize("standing", ["valid", "revoked"])
+def test_with_a_key_a_gateway_may_be_reached(tmp_path: Path, standing: str) -> None:
+    """A revoked one protects it as well: with it, everybody is refused."""
+    written(tmp_path)
+    run(tmp_path, "keys", "create", "team-a")
+    if standing == "revoked":
+        run(tmp_path, "keys", "revoke", "team-a")
+
+    result = check_exposed(tmp_path)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "arbstr.toml: ok"
+
+
+@pytest.mark.parametrize("setting", ["ARBSTR_AUTH__REQUIRED", "ARBSTR_SERVER__ALLOW_UNAUTHENTICATED"])
+def test_without_a_key_it_needs_a_setting(tmp_path: Path, setting: str) -> None:
+    """Everybody is refused, or nobody is: whichever was asked for."""
+    written(tmp_path)
+
+    assert check_exposed(tmp_path, **{setting: "true"}).exit_code == 0
+
+
+def test_keys_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    """A file that is no database is neither a yes nor a no."""
+    written(tmp_path)
+    (tmp_path / "arbstr.db").write_bytes(b"no database" * 100)
+
+    result = check_exposed(tmp_path)
+
+    (line,) = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith(f"Error: {tmp_path}/arbstr.db: ")
+
+
 # providers and models
 
 
@@ -426,6 +479,20 @@ def test_candidates_are_listed_in_the_order_in_which_they_are_tried(tmp_path: Pa
 
 def test_tables_are_json_for_programs(tmp_path: Path) -> None:
     """The same facts with numbers as numbers; a circuit is null where no gateway runs."""
+    priced = {
+        "input_rate": 10.0,
+        "output_rate": 30.0,
+        "base_fee": 0.0,
+        "rates": {
+            "currency": "sats",
+            "per": 1000,
+            "input": 10.0,
+            "output": 30.0,
+            "base_fee": 0.0,
+            "tiers": [],
+            "source": "config",
+        },
+    }
     written(tmp_path)
 
     (provider,) = json.loads(run(tmp_path, "providers", "--json").stdout)["data"]
@@ -439,21 +506,46 @@ def test_tables_are_json_for_programs(tmp_path: Path) -> None:
         "api_key": None,
         "key_source": "none",
         "circuit": None,
-        "models": [
-            {"model": "gpt-4o", "input_rate": 10.0, "output_rate": 30.0, "base_fee": 0.0, "context_window": None}
-        ],
+        "models": [{"model": "gpt-4o", **priced, "context_window": None}],
     }
     assert (model["id"], model["strategy"]) == ("gpt-4o", "cheapest")
     assert model["candidates"] == [
         {
             "provider": "alpha",
             "model": "gpt-4o",
-            "input_rate": 10.0,
-            "output_rate": 30.0,
-            "base_fee": 0.0,
+            **priced,
             "circuit": None,
         }
     ]
+
+
+def test_dollars_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    """Per million as ``$2.5/M``, beside satoshis per thousand; in JSON also in satoshis where a dollar has a worth."""
+    dollars = "[providers.usd]\nurl = 'https://usd.example/v1'\nmodels = ['gpt-4o']\n"
+    dollars += "rates = { input = 2.5, output = 10, cached_input = 1.25, base_fee = 0.001 }\n"
+    written(tmp_path, f"{ALPHA}{dollars}[pricing.exchange]\nsats_per_usd = 2_000")
+
+    rows = [line.split() for line in run(tmp_path, "models").stdout.splitlines()[1:]]
+    entry = json.loads(run(tmp_path, "models", "--json").stdout)["data"][0]["candidates"][0]
+
+    assert [row[2:] for row in rows] == [
+        ["usd", "gpt-4o", "$2.5/M", "$10/M", "$0.001"],
+        ["alpha", "gpt-4o", "10", "30", "0"],
+    ]
+    assert entry["provider"] == "usd"
+    assert entry["rates"]["cached_input"] == 1.25
+    assert (entry["rates"]["currency"], entry["rates"]["per"]) == ("usd", 1_000_000)
+
+
+def test_who_has_no_price_is_shown_with_a_dash(tmp_path: Path) -> None:
+    """Unknown is not free, in the table and as JSON; it is tried last where price decides."""
+    written(tmp_path, f"[providers.new]\nurl = 'https://new.example/v1'\nmodels = ['gpt-4o']\n{ALPHA}")
+
+    rows = [line.split()[2:] for line in run(tmp_path, "models").stdout.splitlines()[1:]]
+    entry = json.loads(run(tmp_path, "models", "--json").stdout)["data"][0]["candidates"][1]
+
+    assert rows == [["alpha", "gpt-4o", "10", "30", "0"], ["new", "gpt-4o", "–", "–", "–"]]
+    assert (entry["provider"], entry["input_rate"], entry["rates"]) == ("new", None, None)
 
 
 @contextlib.contextmanager

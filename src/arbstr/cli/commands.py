@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +13,8 @@ import arbstr as package
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.cli.keys import keys
 from arbstr.cli.prices import prices
-from arbstr.config import leaves, units
+from arbstr.config import Compiled, ConfigError, leaves, units
+from arbstr.config.compile import keys_missing
 from arbstr.config.mock import load_mock
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -55,6 +57,8 @@ def serve(context: click.Context, listen: str | None, mock: bool, log_level: str
         flags["logging", "format"] = ("--json", "json")
     if not mock:
         _, compiled, warnings = load_found(context, flags)
+        with contextlib.suppress(click.ClickException):  # the gateway will meet the same file
+            _require_keys(compiled)
         for line in warnings:
             complain(f"warning: {line}")
         context.exit(service.serve(compiled, mock=False))
@@ -62,8 +66,28 @@ def serve(context: click.Context, listen: str | None, mock: bool, log_level: str
         raise click.UsageError("--mock needs no configuration: leave out --config or --mock.", context)
     with tempfile.TemporaryDirectory(prefix="arbstr-mock-") as folder:
         compiled = load_mock(environ=os.environ, flags=flags, folder=Path(folder))
+        _require_keys(compiled)
         code = service.serve(compiled, mock=True)
     context.exit(code)
+
+
+def _require_keys(compiled: Compiled) -> None:
+    """Raise ConfigError where others could reach the gateway and there is no key. No database is made for it.
+
+    Raises ClickException where the database cannot be read.
+    """
+    if not compiled.needs_keys:
+        return
+    from arbstr.store import keys as store
+    from arbstr.store.errors import StoreError
+
+    try:
+        with store.reading(compiled.store) as connection:
+            generation, found = store.load(connection)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from None
+    if not generation and not found:
+        raise ConfigError([keys_missing(compiled)])
 
 
 @arbstr.command(short_help="Write a configuration to start from.")
@@ -99,6 +123,7 @@ def check(context: click.Context) -> None:
     from arbstr.cli import show, table
 
     path, compiled, warnings = load_found(context)
+    _require_keys(compiled)
     if wants_json(context):
         entries = show.keys_json(compiled)
         echo_json({"ok": True, "file": str(path), "providers": entries, "warnings": warnings})
