@@ -44,6 +44,15 @@ class Currency(enum.Enum):
         """How many of the units that costs are kept in make one satoshi (10⁶) or one dollar (10⁹)."""
         return 10**6 if self is Currency.SATS else 10**9
 
+    @property
+    def other(self) -> Currency:
+        """The other one of the two."""
+        return Currency.USD if self is Currency.SATS else Currency.SATS
+
+
+PICO_IN_SMALLEST = {Currency.SATS: _PICO_PER_MICRO, Currency.USD: _PICO_PER_NANO}
+"""Pico in the smallest unit that costs are kept in."""
+
 
 class ExchangeRate(msgspec.Struct, frozen=True):
     """What a dollar is worth in satoshis."""
@@ -103,11 +112,11 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
         return cls.of_pico(amount * per, currency, rate)
 
     def plus(self, other: Cost) -> Cost:
-        """The sum, in the currencies in which both are known."""
-        return Cost(
-            None if self.sats is None or other.sats is None else MicroSats(self.sats + other.sats),
-            None if self.usd is None or other.usd is None else NanoUsd(self.usd + other.usd),
-        )
+        """The sum of what is known, in each currency: what is known in the other one alone is missing in it, so that
+        no amount is lost for want of an exchange rate."""
+        sats = other.sats if self.sats is None else MicroSats(self.sats + (other.sats or 0))
+        usd = other.usd if self.usd is None else NanoUsd(self.usd + (other.usd or 0))
+        return Cost(sats, usd)
 
 
 class RateTier(msgspec.Struct, frozen=True):
