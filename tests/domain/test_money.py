@@ -50,7 +50,7 @@ rates = st.builds(
 
 
 def test_what_is_cached_written_and_thought_has_rates_of_its_own() -> None:
-    """1,000 in, of which 400 were read from a cache, 200 written to it, 50 for an hour; 300 out, 100 of them thought."""
+    """1,000 in, of which 400 were read from a cache, 200 written to it, 50 for an hour; 300 out, 100 thought."""
     price = Rates(10, 30, 7, cached_input=1, cache_write=12, cache_write_1h=20, reasoning=40)
 
     charged = price.charge(1000, 300, cached=400, cache_write=200, cache_write_1h=50, reasoning=100)

@@ -8,9 +8,25 @@ import pytest
 
 from arbstr.domain.errors import FailureKind
 from arbstr.domain.record import CostSource, StreamStatus
+from arbstr.domain.request import Wishes
 from arbstr.domain.routing import RetrySettings
+from arbstr.ports import Headers
 from arbstr.testing import FakeClock, ScriptedCaller, Step
-from tests.pipeline.rig import CHEAP, DEAR, DONE, HELLO, ROLE, STOP, Rig, deployment, error_of, failure, text, whole
+from tests.pipeline.rig import (
+    CHEAP,
+    DEAR,
+    DONE,
+    HELLO,
+    ROLE,
+    STOP,
+    Rig,
+    body,
+    deployment,
+    error_of,
+    failure,
+    text,
+    whole,
+)
 
 
 async def start(rig: Rig, caller: ScriptedCaller, *, turns: int = 20) -> asyncio.Task[None]:
@@ -273,3 +289,44 @@ async def test_a_drain_while_an_error_is_told_adds_nothing_to_it() -> None:
     await task
 
     assert (caller.status, caller.received) == (502, told)
+
+
+async def test_leaving_while_a_stream_is_held_books_what_was_held() -> None:
+    """Under ``commit = "complete"`` the caller has had nothing yet, and the provider has produced nearly all of it."""
+    rig = Rig()
+    rig.script(CHEAP, [ROLE, text("x" * 400), asyncio.Event()])
+    caller = rig.caller(stream=True, wishes=Wishes(commit="complete"))
+    task = await start(rig, caller)
+
+    caller.leave()
+    await task
+
+    row = rig.row
+    assert (row.error_status, row.provider, row.output_tokens, row.cost_source) == (
+        *(499, "cheap", 100),
+        CostSource.ESTIMATED,
+    )
+    rig.check_nothing_is_left()
+
+
+async def test_leaving_before_the_head_of_a_whole_stream_books_all_of_it() -> None:
+    """The answer is there and paid for, by the provider's own count; its caller is gone before it is passed on."""
+
+    class Deaf(ScriptedCaller):
+        async def start(self, headers: Headers, *, status: int = 200) -> None:
+            await asyncio.Event().wait()
+
+    rig = Rig()
+    rig.script(CHEAP, HELLO)
+    caller = Deaf(body(stream=True), wishes=Wishes(commit="complete"))
+    task = await start(rig, caller)
+
+    caller.leave()
+    await task
+
+    row = rig.row
+    assert (row.error_status, row.input_tokens, row.output_tokens, row.cost_source) == (
+        *(499, 100, 200),
+        CostSource.PROVIDER,
+    )
+    rig.check_nothing_is_left()

@@ -240,6 +240,7 @@ class Attempts:
         except BaseException:
             permit.abandon()
             exchange.abandoned = deployment
+            exchange.usage, exchange.content_bytes = _seen(held)
             self._record(deployment, exchange, started, began_at, None)
             raise
         exchange.answered_by = deployment
@@ -353,14 +354,18 @@ class Attempts:
 
 def _cost_of_failed(held: Sequence[Frame], deployment: Deployment, exchange: Exchange) -> Cost | None:
     """What an answer cost that began and was not to be used: by its own usage, else by an estimate of what came."""
-    usage: Usage | None = None
-    content = 0
-    for frame in held:
-        usage = merge_usage(usage, frame.usage)
-        content += frame.content_bytes
+    usage, content = _seen(held)
     if deployment.rates is None or exchange.request is None or (usage is None and not content):
         return None
     return cost_of(sum_up(usage, content, exchange.request), deployment.rates, exchange.rate)
+
+
+def _seen(held: Sequence[Frame]) -> tuple[Usage | None, int]:
+    """What an answer has reported of its usage so far, and how many bytes of content it had."""
+    usage: Usage | None = None
+    for frame in held:
+        usage = merge_usage(usage, frame.usage)
+    return usage, sum([frame.content_bytes for frame in held])
 
 
 def nobody(plan: Plan, state: LiveState) -> GatewayError:

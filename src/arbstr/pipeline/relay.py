@@ -96,18 +96,15 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
         wants_usage=request.include_usage,
         choices=request.n,
     )
+    passed = transcript.take(answer.held)  # before anything is waited for: it is paid for, whoever is there to hear it
     permit.commit()
     headers = route_headers(exchange, clock)
     _warn(headers, exchange, None)
     headers.append((b"x-arbstr-streaming", b"true"))
     await caller.start(headers)
     try:
-        frames: Sequence[Frame] = answer.held
         ended = answer.ended
-        while True:
-            passed = transcript.take(frames)
-            if transcript.done:
-                break
+        while not transcript.done:
             if passed:
                 await caller.write(passed)
             if transcript.failure is not None:
@@ -119,6 +116,7 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
             ended = not frames
             if ended and not transcript.finished:
                 raise UpstreamFailure(FailureKind.UNREADABLE, "the stream was cut before its end")
+            passed = transcript.take(frames)
     except UpstreamFailure as failure:
         late = failure.kind is FailureKind.TIMEOUT and clock.monotonic() >= exchange.deadline
         if failure.kind is FailureKind.TIMEOUT:
