@@ -26,13 +26,13 @@ from arbstr.domain.errors import (
 )
 from arbstr.domain.events import Frame
 from arbstr.domain.identity import ID_PREFIX, SECRET_BYTES, Key, new_secret, secret_hash
-from arbstr.domain.money import Currency
+from arbstr.domain.money import Currency, MicroSats, NanoUsd
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
 from arbstr.domain.secret import Secret
 from arbstr.policy.key_changes import KeyChange, changed
-from arbstr.ports import Clock, Headers
+from arbstr.ports import Clock, Headers, Lease, Spent
 
 Item = bytes | float | UpstreamFailure | asyncio.Event
 Step = UpstreamFailure | Sequence[Item]
@@ -343,3 +343,58 @@ class MemoryKeys:
             raise Conflict(f"There is a key with the name {key.name!r} already.", param="name")
         self.keys[key.id] = key
         return key
+
+
+class MemorySpend:
+    """The memory of budgets, without a disk: implements :class:`~arbstr.ports.SpendStore`. As a record sink beside it
+    is the log that it sums; hand the same one to a second gateway, and that is a restart."""
+
+    def __init__(self) -> None:
+        self.rows: list[RequestRecord] = []
+        """What was logged; what a killed process had not logged yet can be taken out."""
+        self.written: dict[tuple[str, str, int, str], Lease] = {}
+        self.writes = 0
+        self.refusal: GatewayError | None = None
+        """What every call raises from now on."""
+        self.answers = asyncio.Event()
+        """Cleared: every call waits."""
+        self.answers.set()
+
+    def attempt(self, record: AttemptRecord) -> None:
+        """Attempts are part of their requests."""
+
+    def request(self, record: RequestRecord) -> None:
+        self.rows.append(record)
+
+    async def leases(self) -> list[Lease]:
+        await self._reach()
+        return list(self.written.values())
+
+    async def lease(self, leases: Sequence[Lease]) -> None:
+        await self._reach()
+        self.writes += 1
+        self.written |= {(each.account, each.period, each.start, each.currency): each for each in leases}
+
+    async def spent(self, *, since: float, before: float, account: str | None = None) -> list[Spent]:
+        await self._reach()
+        sums: dict[str, list[int]] = {}
+        for row in self.rows:
+            at = row.timestamp if row.charged_at is None else row.charged_at
+            for name in {"", row.key_id or ""} if since <= at < before else ():
+                amounts = sums.setdefault(name, [0, 0, 0, 0])
+                for sats, usd in ((row.cost, row.cost_usd), (row.failed_cost, row.failed_cost_usd)):
+                    amounts[0] += sats or 0
+                    amounts[1] += usd or 0
+                    amounts[2] += (sats or 0) if usd is None else 0
+                    amounts[3] += (usd or 0) if sats is None else 0
+        return [
+            Spent(name, MicroSats(sats), NanoUsd(usd), MicroSats(sats_only), NanoUsd(usd_only))
+            for name, (sats, usd, sats_only, usd_only) in sums.items()
+            if account in (None, name)
+        ]
+
+    async def _reach(self) -> None:
+        await asyncio.sleep(0)
+        await self.answers.wait()
+        if self.refusal is not None:
+            raise self.refusal
