@@ -237,7 +237,7 @@ def test_python_examples_are_python(page: Path) -> None:
 def test_metrics_that_pages_mention_exist(page: Path) -> None:
     """Whatever looks like the name of a metric is one, or a field of the streams' metadata."""
     known = set(re.findall(r"^\| `(arbstr_\w+)` \|", reference("metrics.md"), re.MULTILINE))
-    known |= {"arbstr_cost_sats", "arbstr_latency_ms", "arbstr_request_id", "arbstr_provider"}
+    known |= {"arbstr_cost_sats", "arbstr_cost_usd", "arbstr_latency_ms", "arbstr_request_id", "arbstr_provider"}
 
     mentioned = set(re.findall(r"\barbstr_[a-z_]+", page.read_text()))
 
