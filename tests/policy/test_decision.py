@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbstr.domain.decision import Decision, Matched
-from arbstr.domain.money import Cost, Currency, ExchangeRate, Rates
+from arbstr.domain.money import ExchangeRate, Rates
 from arbstr.domain.request import Needs
 from arbstr.domain.routing import Candidate, Deployment, Plan, Rejection, Route, Strategy, Why
 from arbstr.policy.decision import MOST_SHOWN, compact, expand, route_text, shown
@@ -20,8 +20,8 @@ def deployment(name: str) -> Deployment:
     return Deployment(name, f"{name}-model", RATES)
 
 
-def candidate(name: str, cost: Cost | None = None) -> Candidate:
-    return Candidate(deployment(name), cost, "cheapest")
+def candidate(name: str, expected: int | None = None) -> Candidate:
+    return Candidate(deployment(name), expected, "cheapest")
 
 
 def decision(*candidates: Candidate, rejected: tuple[Rejection, ...] = (), matched: Matched | None = None) -> Decision:
@@ -32,6 +32,7 @@ def decision(*candidates: Candidate, rejected: tuple[Rejection, ...] = (), match
         policy="code" if matched is not None else None,
         candidates=candidates,
         rejected=rejected,
+        rate=ExchangeRate.of(Decimal(1000)),
         baseline=candidates[-1].deployment if candidates else None,
     )
     return Decision(plan, matched, 400, 100, 2, Needs(tools=True))
@@ -39,10 +40,11 @@ def decision(*candidates: Candidate, rejected: tuple[Rejection, ...] = (), match
 
 def test_it_says_who_would_be_tried_and_who_not() -> None:
     """In order, with what each would cost in both currencies, and the kind of reason against the others."""
-    cost = Cost.of_pico(1_500_000_000_000, Currency.SATS, ExchangeRate.of(Decimal(1000)))
     rejected = (Rejection(deployment("gamma"), "open circuit", Why.CIRCUIT),)
 
-    told = shown(decision(candidate("alpha", cost), candidate("beta"), rejected=rejected, matched=Matched.KEYWORD))
+    told = shown(
+        decision(candidate("alpha", 1_500_000_000_000), candidate("beta"), rejected=rejected, matched=Matched.KEYWORD)
+    )
 
     assert told == {
         "policy": "code",

@@ -148,8 +148,17 @@ class Rates(msgspec.Struct, frozen=True):
     """Of output tokens that were thought and not said. None: as output."""
     tiers: tuple[RateTier, ...] = ()
     """Ascending by ``above``; the last one that a request's input exceeds holds for all its tokens."""
+    top_input: Pico = 0
+    """The dearest that an input token can be, of those that no tier makes dearer; set by itself."""
+    top_output: Pico = 0
+    """Likewise of output tokens."""
     source: str = "config"
     """Where they are from, with their date where it is known: what the request log has as ``price_source``."""
+
+    def __post_init__(self) -> None:
+        input_rates = (self.input, self.cached_input or 0, self.cache_write or 0, self.cache_write_1h or 0)
+        msgspec.structs.force_setattr(self, "top_input", max(input_rates))
+        msgspec.structs.force_setattr(self, "top_output", max(self.output, self.reasoning or 0))
 
     @classmethod
     def per_thousand(cls, *, input: Decimal, output: Decimal, base_fee: Decimal = Decimal(0)) -> Rates:
@@ -197,14 +206,16 @@ class Rates(msgspec.Struct, frozen=True):
 
     def bound(self, input_tokens: int, output_tokens: int) -> Pico:
         """No request with at most so many tokens costs more, whatever of it is cached or thought."""
-        dearest = _dearest(self, input_tokens, output_tokens)
+        dearest = input_tokens * self.top_input + output_tokens * self.top_output
+        if not self.tiers:
+            return dearest + self.base_fee
         for tier in self.tiers:
             if input_tokens > tier.above:
                 dearest = max(dearest, _dearest(tier, input_tokens, output_tokens))
         return dearest + self.base_fee
 
 
-def _dearest(rates: Rates | RateTier, input_tokens: int, output_tokens: int) -> Pico:
+def _dearest(rates: RateTier, input_tokens: int, output_tokens: int) -> Pico:
     input_rate = max(rates.input, rates.cached_input or 0, rates.cache_write or 0, rates.cache_write_1h or 0)
     return input_tokens * input_rate + output_tokens * max(rates.output, rates.reasoning or 0)
 

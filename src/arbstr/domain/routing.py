@@ -10,7 +10,7 @@ import msgspec
 
 from arbstr.domain.errors import GatewayError
 from arbstr.domain.limits import NO_LIMITS, Limits
-from arbstr.domain.money import Cost, Currency, ExchangeRate, PicoSats, Rates
+from arbstr.domain.money import Cost, Currency, ExchangeRate, Pico, PicoSats, Rates
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -217,12 +217,20 @@ class Candidate(msgspec.Struct, frozen=True):
     """A deployment that may serve this request."""
 
     deployment: Deployment
-    expected_cost: Cost | None
-    """None: it has no price."""
+    expected: Pico | None
+    """What it is expected to cost, in pico of its rates' currency; None: it has no price."""
     reason: str
     """``cheapest``, ``priority``, ``probe`` … : why it stands where it stands."""
-    worst_cost: Cost | None = None
+    worst: Pico | None = None
     """The most that the request can cost there; None where nobody needed to know."""
+
+    def expected_cost(self, rate: ExchangeRate | None) -> Cost | None:
+        rates = self.deployment.rates
+        return None if rates is None or self.expected is None else Cost.of_pico(self.expected, rates.currency, rate)
+
+    def worst_cost(self, rate: ExchangeRate | None) -> Cost | None:
+        rates = self.deployment.rates
+        return None if rates is None or self.worst is None else Cost.of_pico(self.worst, rates.currency, rate)
 
 
 class Why(enum.Enum):
@@ -257,5 +265,7 @@ class Plan(msgspec.Struct, frozen=True):
     rejected: tuple[Rejection, ...] = ()
     refusal: GatewayError | None = None
     """What the caller is told where nobody may serve it, whatever their health."""
+    rate: ExchangeRate | None = None
+    """What a dollar was worth then."""
     baseline: Deployment | None = None
     """Whose price the request's is compared with, to say what was saved."""

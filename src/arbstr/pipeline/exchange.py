@@ -52,6 +52,8 @@ class Exchange(msgspec.Struct, eq=False):
     ceilings: tuple[Ceiling, ...] = ()
     hold: Hold | None = None
     """What it has reserved of budgets."""
+    priced: tuple[Usage, Cost] | None = None
+    """What was used, and what it cost: kept, as it is asked for more than once."""
     failed_cost: Cost | None = None
     """What failed attempts have cost."""
     policy: str | None = None

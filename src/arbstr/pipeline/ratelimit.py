@@ -9,27 +9,25 @@ import math
 from functools import lru_cache
 
 from arbstr.policy.limits import Gauge, View
-from arbstr.ports import Headers
 
 Header = tuple[bytes, bytes]
-Names = tuple[bytes, bytes, bytes]
 
 
-def rate_limit_headers(view: View) -> Headers:
+def rate_limit_headers(view: View) -> list[Header]:
     """Three headers for each limit that the caller has, and none for one that it has not."""
     headers: list[Header] = []
     if view.requests is not None:
-        _add(headers, view.requests, REQUESTS)
+        headers += _gauge(view.requests, REQUESTS)
     if view.tokens is not None:
-        _add(headers, view.tokens, TOKENS)
+        headers += _gauge(view.tokens, TOKENS)
     return headers
 
 
-def _add(headers: list[Header], gauge: Gauge, names: Names) -> None:
+def _gauge(gauge: Gauge, names: tuple[bytes, bytes, bytes]) -> tuple[Header, Header, Header]:
     limit, remaining, reset = names
-    headers.append((limit, b"%d" % gauge.limit))
-    headers.append((remaining, b"%d" % gauge.remaining))
-    headers.append((reset, duration(gauge.reset)))
+    seconds = gauge.reset
+    lasts = _seconds(math.ceil(seconds)) if seconds > 1 else _milliseconds(math.ceil(seconds * 1000))
+    return (limit, _number(gauge.limit)), (remaining, b"%d" % gauge.remaining), (reset, lasts)
 
 
 REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
@@ -41,9 +39,12 @@ def duration(seconds: float) -> bytes:
 
     Rounded up, below a second to milliseconds and above it to seconds: whoever waits as long has waited long enough.
     """
-    if seconds > 1:
-        return _seconds(math.ceil(seconds))
-    return _milliseconds(math.ceil(seconds * 1000))
+    return _seconds(math.ceil(seconds)) if seconds > 1 else _milliseconds(math.ceil(seconds * 1000))
+
+
+@lru_cache(maxsize=1024)
+def _number(whole: int) -> bytes:
+    return b"%d" % whole
 
 
 @lru_cache(maxsize=4096)

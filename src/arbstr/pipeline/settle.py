@@ -48,7 +48,10 @@ def cost(exchange: Exchange, usage: Usage | None) -> Cost | None:
     deployment = exchange.answered_by or exchange.abandoned
     if usage is None or deployment is None or deployment.rates is None:
         return None
-    return cost_of(usage, deployment.rates, exchange.rate)
+    priced = exchange.priced
+    if priced is None or priced[0] is not usage:  # it is asked for more than once
+        priced = exchange.priced = usage, cost_of(usage, deployment.rates, exchange.rate)
+    return priced[1]
 
 
 def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:
@@ -162,6 +165,8 @@ def _baseline(exchange: Exchange, usage: Usage | None) -> Cost | None:
     baseline = exchange.plan.baseline if exchange.plan is not None else None
     if usage is None or baseline is None or baseline.rates is None:
         return None
+    if baseline is exchange.answered_by:
+        return cost(exchange, usage)
     return cost_of(usage, baseline.rates, exchange.rate)
 
 

@@ -15,7 +15,7 @@ from arbstr.dialects.bounds import bounds_of
 from arbstr.domain.alert import Alert, AlertKind
 from arbstr.domain.errors import BudgetExceeded, BudgetUnavailable, GatewayError
 from arbstr.domain.identity import Budgets, Key
-from arbstr.domain.money import Cost, Currency, ExchangeRate, Pico, Rates, amount_text
+from arbstr.domain.money import PICO_IN_SMALLEST, Cost, Currency, ExchangeRate, Pico, Rates, amount_text
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import BudgetSettings, Candidate, Deployment, Plan
 from arbstr.pipeline.exchange import Exchange
@@ -163,9 +163,12 @@ class Spending:
     def terms(self, request: ChatRequest, exchange: Exchange) -> Terms:
         """What holds for a request: what it can cost is looked at only where that matters."""
         key = exchange.key
-        account = self.book.accounts.get(key.id) if key is not None else None
-        accounts = [each for each in (self.gateway, account) if each is not None and each.limits]
-        if not accounts and not exchange.ceilings:
+        own = self.book.accounts.get(key.id) if key is not None else None
+        hard = limited = False
+        for account in (self.gateway, own):
+            if account is not None and account.limits:
+                limited, hard = True, hard or account.hard
+        if not limited and not exchange.ceilings:
             if self._plain.rate is not exchange.rate:
                 self._plain = Terms(rate=exchange.rate)
             return self._plain
@@ -174,7 +177,7 @@ class Spending:
             rate=exchange.rate,
             bound=_bound(request, settings.default_reserve_tokens),
             ceilings=exchange.ceilings,
-            priced_only=settings.refuses_unpriced and any(each.hard for each in accounts),
+            priced_only=hard and settings.refuses_unpriced,
         )
 
     async def reserve(self, plan: Plan, exchange: Exchange) -> None:
@@ -182,7 +185,7 @@ class Spending:
         written down. Raises BudgetExceeded, BudgetUnavailable."""
         now = self._clock.time()
         accounts = [self.gateway] if exchange.key is None else [self.gateway, self.account_of(exchange.key)]
-        outcome = self.book.reserve(accounts, lambda currency: _dearest(plan.candidates, currency), now)
+        outcome = self.book.reserve(accounts, lambda currency: _dearest(plan, currency), now)
         if isinstance(outcome, Refusal):
             raise BudgetExceeded(
                 outcome.message,
@@ -194,7 +197,7 @@ class Spending:
 
     def affords(self, candidate: Candidate, exchange: Exchange) -> bool:
         """Whether another attempt fits ceilings and budgets, on top of what failed ones have cost."""
-        failed, worst = exchange.failed_cost, candidate.worst_cost
+        failed, worst = exchange.failed_cost, candidate.worst_cost(exchange.rate)
         if failed is None or worst is None:
             return True
         needed = failed.plus(worst)
@@ -209,7 +212,7 @@ class Spending:
         while not hold.covered:
             if await self._wait(self._covered, until):
                 continue
-            if all(not meter.account.hard for meter in hold.meters):
+            if not hold.hard:
                 return
             raise BudgetUnavailable(
                 "what this request may cost cannot be written down, so it is not sent", retry_after=RETRY_PAUSE
@@ -257,9 +260,11 @@ class Spending:
     # What is written down.
 
     def _want(self, meter: Meter) -> None:
-        if self.store is not None:
-            self._wanting.add(meter)
-            self._wake.set()
+        if self.store is None:
+            meter.leased = meter.wanted or meter.leased  # there is nothing to write it to
+            return
+        self._wanting.add(meter)
+        self._wake.set()
 
     async def run(self) -> None:
         """Write leases as they are wanted, until cancelled."""
@@ -282,8 +287,7 @@ class Spending:
             self._log.error("budgets cannot be written down", error=error.message)
             return False
         for meter, amount in wanted:
-            meter.leased = max(meter.leased, amount)
-            self.book.look(meter)
+            self.book.leased(meter, amount)
         _release(self._covered)
         return True
 
@@ -328,9 +332,15 @@ def _bound(request: ChatRequest, default_output: int) -> Callable[[Deployment, R
     """The most that ``request`` can cost at a deployment."""
     bounds = bounds_of(request)
 
+    known: dict[tuple[str, int | None, int | None], tuple[int, int]] = {}
+
     def bound(deployment: Deployment, rates: Rates) -> Pico:
-        output = output_bound(bounds, request, deployment, default=default_output)
-        return rates.bound(input_bound(bounds, deployment), output)
+        alike = deployment.model, deployment.context_window, deployment.capabilities.max_output
+        tokens = known.get(alike)
+        if tokens is None:
+            output = output_bound(bounds, request, deployment, default=default_output)
+            tokens = known[alike] = input_bound(bounds, deployment), output
+        return rates.bound(*tokens)
 
     return bound
 
@@ -353,10 +363,20 @@ def _counted(limits: Mapping[Period, int | None]) -> set[Period]:
     return {Period.HOUR, Period.DAY, *limits}
 
 
-def _dearest(candidates: Sequence[Candidate], currency: Currency) -> int:
-    """The most that a request can cost, in a currency's smallest units. 0 where nobody has a price."""
-    costs = [each.worst_cost.within(currency) or 0 for each in candidates if each.worst_cost is not None]
-    return max(costs, default=0)
+def _dearest(plan: Plan, currency: Currency) -> int:
+    """The most that a request can cost, in a currency's smallest units, rounded up. 0 where nobody has a price."""
+    most, rate = 0, plan.rate
+    for each in plan.candidates:
+        worst, rates = each.worst, each.deployment.rates
+        if worst is None or rates is None:
+            continue
+        if rates.currency is not currency:
+            if rate is None:
+                continue
+            worst = rate.to_sats(worst) if currency is Currency.SATS else rate.to_usd(worst)
+        if worst > most:
+            most = worst
+    return -(-most // PICO_IN_SMALLEST[currency])
 
 
 def _lease(meter: Meter, amount: int) -> Lease:

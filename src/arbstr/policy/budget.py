@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from arbstr.domain.money import Cost, Currency, amount_text
@@ -63,24 +63,62 @@ GATEWAY = ""
 class Meter:
     """One window of one account."""
 
-    __slots__ = ("account", "end", "leased", "period", "reserved", "spent", "start", "warned")
+    __slots__ = (
+        "account",
+        "alarm",
+        "end",
+        "leased",
+        "limit",
+        "low_from",
+        "period",
+        "reserved",
+        "spent",
+        "start",
+        "step",
+        "warned",
+    )
 
-    def __init__(self, account: Account, period: Period, start: int, *, spent: int = 0, leased: int = 0) -> None:
+    def __init__(self, account: Account, period: Period, start: int) -> None:
         self.account = account
         self.period = period
         self.start = start
         self.end = period.end(start)
-        self.spent = spent
+        self.spent = 0
         self.reserved = 0
-        self.leased = leased
+        self.leased = 0
         """What is written down as spent if the process dies. Never less than what is spent and reserved where the
         account is limited and its requests have waited for that."""
         self.warned: set[Happening] = set()
         """What was told already of this window."""
+        self.limit: int | None = None
+        self.step = 1
+        """How much is leased at a time."""
+        self.low_from = 0
+        """From so much spent on, the limit is nearly used up."""
+        self.alarm: float = math.inf
+        """From so much committed on, something is to be done: it spares us a look at every request."""
+        self.adopt()
 
-    @property
-    def limit(self) -> int | None:
-        return self.account.limits.get(self.period)
+    def adopt(self) -> None:
+        """Hold to what the account's limits are now."""
+        account = self.account
+        limit = self.limit = account.limits.get(self.period)
+        if limit is not None:
+            self.step = max(1, math.ceil(limit * account.lease_share))
+            self.low_from = math.ceil(limit * account.threshold)
+        self.set_alarm()
+
+    def set_alarm(self) -> None:
+        limit = self.limit
+        if limit is None:
+            self.alarm = math.inf
+            return
+        alarm = self.leased - self.step // 2
+        if Happening.THRESHOLD not in self.warned:
+            alarm = min(alarm, self.low_from)
+        if Happening.EXHAUSTED not in self.warned:
+            alarm = min(alarm, limit)
+        self.alarm = alarm
 
     @property
     def committed(self) -> int:
@@ -89,14 +127,7 @@ class Meter:
     @property
     def available(self) -> int | None:
         """What can still be reserved; below 0 where more was spent than the limit. None: anything."""
-        limit = self.limit
-        return None if limit is None else limit - self.committed
-
-    @property
-    def step(self) -> int:
-        """How much is leased at a time."""
-        limit = self.limit or 0
-        return max(1, math.ceil(limit * self.account.lease_share))
+        return None if self.limit is None else self.limit - self.committed
 
     @property
     def wanted(self) -> int | None:
@@ -110,10 +141,7 @@ class Meter:
 
     def is_low(self, more: int = 0) -> bool:
         """Whether its limit is nearly used up, once ``more`` is spent, or does not hold all that is reserved."""
-        limit = self.limit
-        if limit is None:
-            return False
-        return self.spent + more >= limit * self.account.threshold or self.committed > limit
+        return self.limit is not None and (self.spent + more >= self.low_from or self.committed > self.limit)
 
 
 class Happening(enum.Enum):
@@ -128,10 +156,13 @@ class Account:
     """Somebody who spends. Its limits may change under it."""
 
     __slots__ = (
+        "_running",
+        "_until",
         "currency",
         "hard",
         "id",
         "lease_share",
+        "limited",
         "limits",
         "meters",
         "name",
@@ -156,6 +187,10 @@ class Account:
         """Requests that cost something …"""
         self.settled_cost = 0
         """… and what they did, for an estimate of what is left."""
+        self._running: tuple[Meter, ...] = ()
+        self.limited: tuple[Meter, ...] = ()
+        """Those of the running windows that have a limit, as :meth:`running` found them last."""
+        self._until = -math.inf
 
     def limit(self, limits: Mapping[Period, int | None], settings: BudgetSettings) -> None:
         """From now on these limits hold, in the account's currency, by the manner of ``settings``."""
@@ -163,23 +198,24 @@ class Account:
         self.hard = settings.hard
         self.threshold = settings.alert_threshold
         self.lease_share = settings.lease_share
+        for meter in self.meters.values():
+            meter.adopt()
+        self._until = -math.inf
 
     def meter(self, period: Period, now: float) -> Meter:
         """The meter of the window that is running: a new one at its first use, and never one of a closed window."""
         held = self.meters.get(period)
-        if held is not None and now < held.end:
-            return held
-        start = period.start(now)
-        meter = self.meters[period] = Meter(self, period, start)
-        return meter
+        if held is None or now >= held.end:
+            held = self.meters[period] = Meter(self, period, period.start(now))
+        return held
 
-    def running(self, now: float) -> list[Meter]:
+    def running(self, now: float) -> tuple[Meter, ...]:
         """The meters of all windows that are running."""
-        meters = self.meters
-        return [
-            held if (held := meters.get(period)) is not None and now < held.end else self.meter(period, now)
-            for period in _PERIODS
-        ]
+        if now >= self._until:
+            self._running = tuple([self.meter(period, now) for period in Period])
+            self.limited = tuple([meter for meter in self._running if meter.limit is not None])
+            self._until = min(meter.end for meter in self._running)
+        return self._running
 
     def restore(self, period: Period, start: int, *, spent: int, leased: int, now: float) -> None:
         """What was spent in a window before this process began: the larger of what was logged and what was leased."""
@@ -188,9 +224,7 @@ class Account:
         if meter.start == start:
             meter.spent += max(spent, leased)
             meter.leased = max(meter.leased, leased)
-
-
-_PERIODS = tuple(Period)
+            meter.set_alarm()
 
 
 class Refusal:
@@ -215,71 +249,102 @@ class Refusal:
         )
 
 
+class Part:
+    """What a hold has in the windows of one account."""
+
+    __slots__ = ("account", "amount", "limited", "running")
+
+    def __init__(self, account: Account, running: tuple[Meter, ...], limited: tuple[Meter, ...], amount: int) -> None:
+        self.account = account
+        self.running = running
+        """All windows that the request is charged to …"""
+        self.limited = limited
+        """… and those in which it has reserved ``amount``."""
+        self.amount = amount
+
+
 class Hold:
     """What one request has reserved, in every window it is charged to. Settled once; more often does nothing."""
 
-    __slots__ = ("_book", "_open", "amounts", "charged_at", "meters")
+    __slots__ = ("_book", "_open", "charged_at", "parts")
 
-    def __init__(self, book: Book, meters: list[Meter], amounts: list[int], now: float) -> None:
+    def __init__(self, book: Book, parts: list[Part], now: float) -> None:
         self._book = book
         self._open = True
-        self.meters = meters
-        self.amounts = amounts
-        self.charged_at = max(now, max((meter.start for meter in meters), default=0))
+        self.parts = parts
+        self.charged_at = now
         """An instant within every window that is charged: seconds since the epoch."""
+
+    @property
+    def meters(self) -> list[Meter]:
+        """The windows in which something is reserved."""
+        return [meter for part in self.parts for meter in part.limited]
 
     def low(self, cost: Cost | None = None) -> list[tuple[Meter, float]]:
         """The limited windows that are nearly used up, once ``cost`` is spent, or are and let it pass; with the share
         that is spent then."""
-        found = []
-        for meter in self.meters:
-            account = meter.account
-            if account.limits:
-                more = 0 if cost is None or not self._open else cost.within(account.currency) or 0
-                if meter.is_low(more):
-                    found.append((meter, (meter.spent + more) / (meter.limit or 1)))
+        found: list[tuple[Meter, float]] = []
+        for part in self.parts:
+            if part.limited:
+                more = 0 if cost is None or not self._open else cost.within(part.account.currency) or 0
+                for meter in part.limited:
+                    if meter.spent + more >= meter.low_from or meter.spent + meter.reserved > (meter.limit or 0):
+                        found.append((meter, (meter.spent + more) / (meter.limit or 1)))
         return found
 
     @property
     def covered(self) -> bool:
         """All that is committed where this is reserved is leased, too."""
-        for meter in self.meters:
-            if meter.leased < meter.spent + meter.reserved and meter.account.limits.get(meter.period) is not None:
-                return False
+        for part in self.parts:
+            for meter in part.limited:
+                if meter.leased < meter.spent + meter.reserved:
+                    return False
         return True
+
+    @property
+    def hard(self) -> bool:
+        """Some limit that it is held to is not to be passed."""
+        return any(part.account.hard for part in self.parts if part.limited)
 
     def grow(self, bound: Callable[[Currency], int]) -> Refusal | None:
         """Reserve as much as ``bound`` says, where less is; all or nothing."""
-        more = [max(0, bound(meter.account.currency) - held) for meter, held in self._held()]
-        for meter, amount in zip(self.meters, more, strict=True):
-            available = meter.available
-            if meter.account.hard and available is not None and amount > available:
-                return Refusal(meter, amount)
-        for index, amount in enumerate(more):
-            self.meters[index].reserved += amount
-            self.amounts[index] += amount
-            self._book.look(self.meters[index])
+        more = [max(0, bound(part.account.currency) - part.amount) for part in self.parts]
+        for part, amount in zip(self.parts, more, strict=True):
+            refusal = _refusal(part.account, part.limited, amount)
+            if refusal is not None:
+                return refusal
+        for part, amount in zip(self.parts, more, strict=True):
+            self._book.add(part, amount)
         return None
-
-    def _held(self) -> Iterator[tuple[Meter, int]]:
-        return zip(self.meters, self.amounts, strict=True)
 
     def settle(self, cost: Cost | None) -> None:
         """Charge the true cost, and give back what was reserved. None: it cost nothing that is known."""
         if not self._open:
             return
         self._open = False
-        for meter, held in self._held():
-            account = meter.account
+        for part in self.parts:
+            account, held = part.account, part.amount
             spent = 0 if cost is None else cost.within(account.currency) or 0
-            meter.reserved -= held
-            meter.spent += spent
-            if spent and meter.period is Period.HOUR:
+            if spent:
                 account.settled += 1
                 account.settled_cost += spent
-            if spent > held and meter.limit is not None:
-                self._book.overran(meter, spent - held)
-            self._book.look(meter)
+                for meter in part.running:
+                    meter.spent += spent
+            for meter in part.limited:
+                meter.reserved -= held
+                if spent > held:
+                    self._book.overran(meter)
+                if meter.spent + meter.reserved >= meter.alarm:
+                    self._book.look(meter)
+
+
+def _refusal(account: Account, limited: tuple[Meter, ...], amount: int) -> Refusal | None:
+    """Why ``amount`` more cannot be reserved, if it cannot."""
+    if account.hard:
+        for meter in limited:
+            if meter.limit is not None and amount > meter.limit - meter.spent - meter.reserved:
+                return Refusal(meter, amount)
+    return None
 
 
 Told = Callable[[Happening, Meter], None]
@@ -301,39 +366,62 @@ class Book:
         ``now`` is in seconds since the epoch. Where a limit is hard, of N requests at once exactly
         ``floor(available / bound)`` are given a hold.
         """
-        meters: list[Meter] = []
-        amounts: list[int] = []
+        parts: list[Part] = []
+        charged_at = now
+        amounts: dict[Currency, int] = {}
         for account in accounts:
-            amount = bound(account.currency) if account.limits else 0
-            for meter in account.running(now):
-                limit = account.limits.get(meter.period)
-                if limit is not None and account.hard and amount > limit - meter.spent - meter.reserved:
-                    if meter.is_low():  # else one request was too large for a budget that is not used up
-                        self._once(Happening.EXHAUSTED, meter)
-                    return Refusal(meter, amount)
-                meters.append(meter)
-                amounts.append(amount if limit is not None else 0)
-        hold = Hold(self, meters, amounts, now)
-        for meter, amount in zip(meters, amounts, strict=True):
-            if amount:
+            running = account.running(now)
+            limited = account.limited
+            amount = 0
+            if limited:
+                currency = account.currency
+                if currency not in amounts:
+                    amounts[currency] = bound(currency)
+                amount = amounts[currency]
+                refusal = _refusal(account, limited, amount)
+                if refusal is not None:
+                    if refusal.meter.is_low():  # else one request was too large for a budget that is not used up
+                        self._once(Happening.EXHAUSTED, refusal.meter)
+                    return refusal
+            parts.append(Part(account, running, limited, amount))
+            if running[0].start > charged_at:  # the clock was set back, and a closed window is not opened again
+                charged_at = running[0].start
+        for part in parts:
+            amount = part.amount
+            for meter in part.limited:
                 meter.reserved += amount
+                if meter.spent + meter.reserved >= meter.alarm:
+                    self.look(meter)
+        return Hold(self, parts, charged_at)
+
+    def add(self, part: Part, amount: int) -> None:
+        """Reserve so much more."""
+        part.amount += amount
+        for meter in part.limited:
+            meter.reserved += amount
+            if meter.spent + meter.reserved >= meter.alarm:
                 self.look(meter)
-        return hold
 
     def look(self, meter: Meter) -> None:
         """Something about a meter has changed: lease more, tell of it, where that is due."""
-        if meter.limit is None:
+        limit = meter.limit
+        if limit is None:
             return
         if meter.wanted is not None:
             self._lease(meter)
-        limit = meter.limit
-        if meter.spent >= limit * meter.account.threshold:
+        if meter.spent >= meter.low_from:
             self._once(Happening.THRESHOLD, meter)
         if meter.spent >= limit:
             self._once(Happening.EXHAUSTED, meter)
+        meter.set_alarm()
 
-    def overran(self, meter: Meter, amount: int) -> None:
-        """A request cost ``amount`` more than was reserved for it."""
+    def leased(self, meter: Meter, amount: int) -> None:
+        """So much is written down now."""
+        meter.leased = max(meter.leased, amount)
+        self.look(meter)
+
+    def overran(self, meter: Meter) -> None:
+        """A request cost more than was reserved for it."""
         self._once(Happening.OVERRUN, meter)
 
     def _once(self, happening: Happening, meter: Meter) -> None:

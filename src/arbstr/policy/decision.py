@@ -31,7 +31,7 @@ def compact(decision: Decision) -> bytes:
             "p": plan.policy,
             "m": decision.matched.value if decision.matched is not None else None,
             "c": [
-                [each.deployment.provider, each.deployment.model, *_amounts(each.expected_cost), each.reason]
+                [each.deployment.provider, each.deployment.model, *_amounts(each.expected_cost(plan.rate)), each.reason]
                 for each in plan.candidates[:MOST_SHOWN]
             ],
             "r": [

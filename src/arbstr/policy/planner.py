@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from arbstr.domain.errors import ContextTooLong, GatewayError, InvalidRequest, ModelNotFound, PolicyViolation
-from arbstr.domain.money import Cost, Currency, ExchangeRate, MicroSats, PicoSats, Rates, sats_text
+from arbstr.domain.money import Currency, ExchangeRate, MicroSats, Pico, PicoSats, Rates, sats_text
 from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import (
     Candidate,
@@ -119,10 +119,12 @@ def decide(
         if place is None:
             rejected.append(Rejection(each, stands.value, Why.KEY if stands is Standing.KEY_OUT else Why.CIRCUIT))
             continue
-        candidate = _candidate(each, stands, strategy, input_tokens, output_tokens, money)
-        price = rank(each, input_tokens, output_tokens, terms.rate)
+        rates = each.rates
+        pico = None if rates is None else rates.expected(input_tokens, output_tokens)
+        price = _rank(pico, rates, terms.rate)
         if dearest < price < _NOT_COMPARABLE:
             dearest, baseline = price, each
+        candidate = Candidate(each, pico, strategy.value if stands is Standing.READY else stands.value, money.worst)
         # Ties go by name, and no two deployments of a route have both names in common.
         entries.append((place, price if by_cost else position, each.provider, each.model, candidate))
     if not entries and refusal is None and rejected:
@@ -137,6 +139,7 @@ def decide(
         candidates=tuple([entry[4] for entry in entries]),
         rejected=tuple(rejected),
         refusal=refusal,
+        rate=terms.rate,
         baseline=baseline,
     )
 
@@ -144,23 +147,15 @@ def decide(
 def rank(deployment: Deployment, input_tokens: int, output_tokens: int, rate: ExchangeRate | None) -> int:
     """By what candidates are sorted under ``cheapest``: the expected price, in one currency."""
     rates = deployment.rates
-    if rates is None:
+    return _rank(None if rates is None else rates.expected(input_tokens, output_tokens), rates, rate)
+
+
+def _rank(expected: Pico | None, rates: Rates | None, rate: ExchangeRate | None) -> int:
+    if expected is None or rates is None:
         return _DEARER_THAN_ANY
-    pico = rates.expected(input_tokens, output_tokens)
     if rates.currency is Currency.SATS:
-        return pico
-    return _NOT_COMPARABLE + pico if rate is None else comparable(pico, rates.currency, rate)
-
-
-def _candidate(
-    deployment: Deployment, stands: Standing, strategy: Strategy, input_tokens: int, output_tokens: int, money: Money
-) -> Candidate:
-    reason = strategy.value if stands is Standing.READY else stands.value
-    rates = deployment.rates
-    if rates is None:
-        return Candidate(deployment, None, reason)
-    expected = Cost.of_pico(rates.expected(input_tokens, output_tokens), rates.currency, money.terms.rate)
-    return Candidate(deployment, expected, reason, money.worst.get(deployment.name))
+        return expected
+    return _NOT_COMPARABLE + expected if rate is None else comparable(expected, rates.currency, rate)
 
 
 def lacks(deployment: Deployment, request: ChatRequest, needs: Needs, input_tokens: int) -> str | None:

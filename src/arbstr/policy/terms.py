@@ -48,8 +48,8 @@ class Money:
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
-        self.worst: dict[str, Cost] = {}
-        """The most that the request can cost, by the deployment's name."""
+        self.worst: Pico | None = None
+        """The most that the request can cost at the deployment that was looked at last."""
         self._too_dear: list[tuple[int, Deployment, Ceiling]] = []
         self._unpriced: list[Deployment] = []
         self._affordable = False
@@ -57,6 +57,7 @@ class Money:
     def refuses(self, deployment: Deployment) -> str | None:
         """Why the terms exclude a deployment, or None. Circuits are not looked at."""
         terms, rates = self.terms, deployment.rates
+        self.worst = None
         if rates is None:
             if terms.priced_only or terms.ceilings:
                 self._unpriced.append(deployment)
@@ -64,10 +65,9 @@ class Money:
             self._affordable = True
             return None
         if terms.bound is not None:
-            worst = Cost.of_pico(terms.bound(deployment, rates), rates.currency, terms.rate)
-            self.worst[deployment.name] = worst
+            self.worst = terms.bound(deployment, rates)
             for ceiling in terms.ceilings:
-                most = worst.within(ceiling.currency)
+                most = Cost.of_pico(self.worst, rates.currency, terms.rate).within(ceiling.currency)
                 if most is None:
                     self._unpriced.append(deployment)
                     return f"has no price in {ceiling.currency.value}: no exchange rate is known"
