@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 import arbstr as package
+from arbstr.cli.explain import explain
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.cli.keys import keys
 from arbstr.cli.prices import prices
@@ -162,5 +163,6 @@ def models(context: click.Context) -> None:
         table.show(show.models(compiled, circuits))
 
 
+arbstr.add_command(explain)
 arbstr.add_command(keys)
 arbstr.add_command(prices)
