@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from arbstr.domain.alert import AlertCounts
 from arbstr.domain.health import CircuitState
-from arbstr.domain.money import MicroSats
+from arbstr.domain.money import Currency, ExchangeRate, MicroSats
+from arbstr.domain.routing import BudgetSettings
+from arbstr.policy.budget import Account, Period
 from arbstr.ports import LogHealth
+from arbstr.telemetry.accounts import AccountMetrics
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from tests.telemetry.records import attempt, request
 
@@ -230,10 +235,22 @@ def test_the_exposition_is_prometheus_text() -> None:
     assert metrics().expose().endswith(b"\n")
 
 
+def everything() -> AccountMetrics:
+    """One of each of what is asked for at the scrape."""
+    account = Account("key_1", "team-a", Currency.USD)
+    account.limit({Period.HOUR: 10**9}, BudgetSettings())
+    return AccountMetrics(
+        meters=lambda: [account.meter(Period.HOUR, 0.0)],
+        rate=lambda: ExchangeRate.of(Decimal(1000)),
+        alerts=lambda: AlertCounts(sent=1, failed=0, dropped=0, waiting=0),
+        now=lambda: 0.0,
+    )
+
+
 def test_every_metric_is_in_the_reference_as_it_is() -> None:
     """docs/reference/metrics.md lists each metric with its type and labels, and no metric that does not exist."""
-    it = metrics(parked=lambda: {"alpha": "key"})
-    it.request(request(ttft_ms=1.0, attempts=(attempt(), attempt())))
+    it = metrics(parked=lambda: {"alpha": "key"}, accounts=everything())
+    it.request(request(ttft_ms=1.0, attempts=(attempt(), attempt()), key_id="key_1", key_name="team-a"))
     it.attempt(attempt(error="timeout: silent", status=None))
     it.refused(400)
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", REFERENCE.read_text(), re.MULTILINE)
