@@ -51,9 +51,15 @@ def exposed(of: AccountMetrics, *records: object) -> dict[tuple[str, frozenset[t
 
 def test_a_key_is_known_by_id_and_name() -> None:
     """What it asked, used and spent, failed attempts included; requests without a key are not in it."""
-    made = {"key_id": "key_1", "key_name": "team-a", "input_tokens": 100, "output_tokens": 200}
-    good = request(**made, cost=MicroSats(1_500_000), cost_usd=NanoUsd(2_000_000), failed_cost=MicroSats(500_000))
-    bad = request(**made, success=False, status=502, cost=None, input_tokens=None, output_tokens=None)
+    good = request(
+        key_id="key_1",
+        key_name="team-a",
+        output_tokens=200,
+        cost=MicroSats(1_500_000),
+        cost_usd=NanoUsd(2_000_000),
+        failed_cost=MicroSats(500_000),
+    )
+    bad = request(key_id="key_1", key_name="team-a", success=False, status=502, cost=None, output_tokens=None)
 
     told = exposed(accounts(), good, bad, request())
 
