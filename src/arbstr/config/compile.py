@@ -251,6 +251,7 @@ def _snapshot(
         stream_metadata=config.server.stream_metadata,
         budget=budget,
         exchange_rate=compile_rate(config.pricing.exchange),
+        rate_max_age=config.pricing.exchange.max_age,
         auth_required=config.auth.required,
         baseline=None if config.savings.baseline == DEAREST else config.savings.baseline,
         prices_until=prices_until.timestamp() if prices_until is not None else None,

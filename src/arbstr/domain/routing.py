@@ -204,6 +204,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The provider whose price others' are compared with; None: the dearest candidate of each request."""
     exchange_rate: ExchangeRate | None = None
     """The configured one; one that is polled takes its place."""
+    rate_max_age: float = 600.0
+    """Seconds from which on a polled exchange rate is called stale."""
     prices_until: float | None = None
     """When one of the prices in it changes, in seconds since the epoch, where that is known."""
     auth_required: bool = False

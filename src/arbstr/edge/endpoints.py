@@ -199,6 +199,7 @@ async def health(context: Context, request: Request) -> None:
     body = {
         "status": verdict,
         "version": __version__,
+        "exchange_rate": _exchange_rate(context),
         "providers": states,
         "request_log": {
             "status": "ok" if log.ok else "failing",
@@ -209,6 +210,20 @@ async def health(context: Context, request: Request) -> None:
         },
     }
     await respond.json(request.send, request.id, body, status=503 if verdict == "unhealthy" else 200)
+
+
+def _exchange_rate(context: Context) -> dict[str, Any] | None:
+    """What a dollar is worth in satoshis; stale where nobody has said so for too long. None: not known."""
+    rate = context.pipeline.state.rate
+    if rate is None:
+        return None
+    age = max(0.0, context.clock.time() - rate.at) if rate.at else 0.0
+    return {
+        "sats_per_usd": rate.sats_per_usd,
+        "source": rate.source,
+        "age_s": round(age, 1),
+        "stale": age > context.pipeline.snapshot.rate_max_age,
+    }
 
 
 def _verdict(states: list[str]) -> str:
