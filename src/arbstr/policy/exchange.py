@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from statistics import median
 
@@ -46,21 +46,21 @@ def number_at(document: object, path: str) -> Decimal:
 
 
 def sats_per_usd(value: Decimal, unit: str) -> Decimal:
-    """A source's number as satoshis for a dollar. Raises ValueError for what can be no rate."""
-    if value <= 0:
-        raise ValueError(f"{value} is no rate")
-    rate = SATS_PER_BTC / value if unit == "usd_per_btc" else value
-    if not LEAST <= rate <= MOST:
-        raise ValueError(f"{value} ({unit}) is no rate that can be")
-    return rate
+    """A source's finite number as satoshis for a dollar. Raises ValueError for what can be no rate."""
+    of_a_bitcoin = unit == "usd_per_btc"
+    least, most = (SATS_PER_BTC / MOST, SATS_PER_BTC / LEAST) if of_a_bitcoin else (LEAST, MOST)
+    if not least <= value <= most:
+        raise ValueError(f"{value:.6g} ({unit}) can be no rate")
+    return SATS_PER_BTC / value if of_a_bitcoin else value
 
 
-def agreed(readings: Mapping[str, Reading], now: float, max_age: float) -> ExchangeRate | None:
+def agreed(readings: Iterable[Reading], now: float, max_age: float) -> ExchangeRate | None:
     """The median of the readings that are at most ``max_age`` seconds old at ``now``; None where there is none.
 
-    One source that has gone mad cannot move it far, where there are three.
+    One source that has gone mad cannot move it far, where there are three. A reading from the future, as there is after
+    a clock was set back, is no fresher than one that is as long ago.
     """
-    fresh = [reading for reading in readings.values() if now - reading.at <= max_age]
+    fresh = [reading for reading in readings if abs(now - reading.at) <= max_age]
     if not fresh:
         return None
     count = f"{len(fresh)} source{'s' if len(fresh) > 1 else ''}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from arbstr.config.money import ExchangeTable, Source
+from arbstr.config.units import exact
 from arbstr.domain.money import ExchangeRate
 from arbstr.policy.exchange import Reading, agreed, number_at, sats_per_usd
 from arbstr.ports import Clock, Log
@@ -17,7 +17,7 @@ from arbstr.upstream.errors import TransportError
 from arbstr.upstream.origin import Origin
 from arbstr.upstream.pool import Pool
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode = msgspec.json.Decoder(float_hook=exact).decode
 
 PATIENCE = 10.0
 """Seconds that a source has to answer."""
@@ -46,8 +46,8 @@ class RatePoller:
         self._clock = clock
         self._log = log
         self._adopt = adopt
-        self._readings: dict[str, Reading] = {}
-        self._failing: set[str] = set()
+        self._readings: dict[Source, Reading] = {}
+        self._failing: set[Source] = set()
         self._stale = False
 
     async def run(self) -> None:
@@ -59,7 +59,7 @@ class RatePoller:
     async def look(self) -> None:
         """Ask all sources once, and adopt what they agree on."""
         await asyncio.gather(*(self._ask(source) for source in self._exchange.sources))
-        rate = agreed(self._readings, self._clock.time(), self._exchange.max_age)
+        rate = agreed(self._readings.values(), self._clock.time(), self._exchange.max_age)
         if rate is not None:
             self._adopt(rate)
             if self._stale:
@@ -76,12 +76,12 @@ class RatePoller:
             value = number_at(_decode(body), source.path)
             rate = sats_per_usd(value, source.unit)
         except (TransportError, ValueError, RecursionError, TimeoutError) as error:
-            if source.url not in self._failing:
-                self._failing.add(source.url)
+            if source not in self._failing:
+                self._failing.add(source)
                 self._log.warning("an exchange rate cannot be read", source=name, error=str(error)[:200])
             return
-        self._failing.discard(source.url)
-        self._readings[source.url] = Reading(rate, self._clock.time())
+        self._failing.discard(source)
+        self._readings[source] = Reading(rate, self._clock.time())
 
     async def _get(self, url: str) -> bytes:
         """The body of an answer 200. Raises TransportError, ValueError for another status."""
