@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -98,22 +97,21 @@ def _amounts(cost: Cost | None) -> tuple[float | None, float | None]:
 def route_text(plan: Plan) -> bytes:
     """The short form: ``cheapest; alpha, beta; rejected gamma (circuit)``: the strategy, who would be tried in which
     order, and who would not, with the kind of reason."""
-    return _text(
-        plan.strategy.value if plan.policy is None else f"{plan.strategy.value} by {plan.policy}",
-        tuple([each.deployment.provider for each in plan.candidates[:_MOST_NAMED]]),
-        len(plan.candidates),
-        tuple([(each.deployment.provider, each.why.value) for each in plan.rejected[:_MOST_NAMED]]),
-        len(plan.rejected),
-    )
-
-
-_MOST_NAMED = 8
-
-
-@lru_cache(maxsize=4096)
-def _text(how: str, tried: tuple[str, ...], of: int, rejected: tuple[tuple[str, str], ...], rejected_of: int) -> bytes:
-    parts = [how, ", ".join(tried) + (f" and {of - len(tried)} more" if of > len(tried) else "")]
+    how = plan.strategy.value if plan.policy is None else f"{plan.strategy.value} by {plan.policy}"
+    candidates, rejected = plan.candidates, plan.rejected
+    parts = [how]
+    if candidates:
+        parts.append(_named([each.deployment.provider for each in candidates[:MOST_NAMED]], len(candidates)))
     if rejected:
-        more = f" and {rejected_of - len(rejected)} more" if rejected_of > len(rejected) else ""
-        parts.append("rejected " + ", ".join(f"{name} ({why})" for name, why in rejected) + more)
-    return "; ".join(part for part in parts if part).encode("ascii", "backslashreplace")
+        named = [f"{each.deployment.provider} ({each.why.value})" for each in rejected[:MOST_NAMED]]
+        parts.append(f"rejected {_named(named, len(rejected))}")
+    return "; ".join(parts).encode("ascii", "backslashreplace")
+
+
+MOST_NAMED = 8
+"""Of each in the short form."""
+
+
+def _named(names: list[str], of: int) -> str:
+    text = ", ".join(names)
+    return text if of == len(names) else f"{text} and {of - len(names)} more"
