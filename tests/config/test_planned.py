@@ -10,8 +10,6 @@ from arbstr.config import planned, shape
 from tests.config.written import ALPHA, compiled, problems
 
 EVERY_PLANNED_KEY = """
-[store]
-keep = "90d"
 [providers.alpha]
 base_url = "https://alpha.example/v1"
 models = { m = { tier = "local", max_parallel = 1 } }

@@ -64,6 +64,8 @@ class Compiled(msgspec.Struct, frozen=True):
     """Seconds that requests in flight have to finish after SIGTERM."""
     store: Path
     """The SQLite file, absolute."""
+    keep: float | None
+    """Seconds for which rows of the request log are kept; None: for ever."""
     log: LogSettings
     providers: tuple[ProviderSpec, ...]
     """In configured order."""
@@ -173,6 +175,7 @@ def compile_config(
         port=server.listen.port,
         drain_timeout=server.drain_timeout,
         store=Path(os.path.abspath(folder / config.store.url)),
+        keep=config.store.keep,
         log=LogSettings(level=config.logging.level, format=config.logging.format),
         providers=tuple(specs),
         allow_unauthenticated=server.allow_unauthenticated,

@@ -29,7 +29,6 @@ PROVIDER: Tree = {
 MODEL: Tree = {"tier": NEVER, "max_parallel": NEVER}
 ENDPOINT: Tree = {"api_key": NEVER, "weight": 1}
 ROUTE: Tree = {"load_balance": NEVER}
-STORE: Tree = {"keep": NEVER}
 LOGGING: Tree = {"log_requests": False, "log_responses": False, "sample_rate": 1, "redact_pii": True}
 
 TOP: Tree = {

@@ -84,6 +84,15 @@ class Store(msgspec.Struct, frozen=True):
             "Relative to the folder of the configuration file."
         ),
     ] = StorePath("arbstr.db")
+    keep: Annotated[
+        Seconds | None,
+        Key(
+            "How long the rows of the request log are kept, by the full hour; for ever if absent. What statistics and "
+            "budgets need of them stays, and so do the rows of the running day (UTC): "
+            "[all of it](../how-to/keep-the-log.md).",
+            low=1,
+        ),
+    ] = None
 
 
 class Model(msgspec.Struct, frozen=True):

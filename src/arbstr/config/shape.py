@@ -32,7 +32,6 @@ class Field(msgspec.Struct, frozen=True):
 
 PLANNED: dict[Any, planned.Tree] = {
     schema.Config: planned.TOP,
-    schema.Store: planned.STORE,
     schema.Provider: planned.PROVIDER,
     schema.Model: planned.MODEL,
     schema.Route: planned.ROUTE,

@@ -23,6 +23,7 @@ from arbstr.service.accounts import Accounts, cancelled
 from arbstr.service.clock import SystemClock
 from arbstr.service.process import tame_the_collector
 from arbstr.service.refusals import Refusals
+from arbstr.store.retention import Retention
 from arbstr.store.sqlite import SqliteLog
 from arbstr.telemetry.accounts import AccountMetrics
 from arbstr.telemetry.log import Format, Level, Logging
@@ -157,6 +158,7 @@ class Service:
         request_log = SqliteLog.open(compiled.store, on_problem=self._on_log_problem)
         self._stack.push_async_callback(request_log.aclose, FLUSH)
         await self.accounts.start(self._stack, pool=self.pool, on_problem=self._on_log_problem)
+        self._retain(request_log)
         metrics = Metrics(
             version=__version__,
             models=lambda: pipeline.snapshot.routes,
@@ -196,6 +198,17 @@ class Service:
         await server.start()
         self._discover(pipeline)
         return server
+
+    def _retain(self, request_log: SqliteLog) -> None:
+        """Remove rows that are older than they are to be kept, from now on, where that is wanted."""
+        compiled = self.compiled
+        if compiled.keep is None:
+            return
+        retention = Retention(
+            compiled.store, keep=compiled.keep, clock=self.clock, log=self.log, health=request_log.health
+        )
+        self._stack.push_async_callback(retention.aclose)
+        self._stack.push_async_callback(cancelled, asyncio.create_task(retention.run()))
 
     def _discover(self, pipeline: Pipeline) -> None:
         """Ask providers for their models from now on, where that is wanted, and follow prices that change."""

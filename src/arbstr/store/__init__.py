@@ -12,6 +12,8 @@
     key_store   the keys as /admin/keys changes them
     leases      the table of leases: what counts as spent if the process dies
     spend       SqliteSpend: leases, and sums of what the log says was spent
+    retention   rows that are old enough go, while the gateway runs
+    removal     one step of that, and what is remembered of them
     connection  how the file is opened for writing and for reading
     migrate     the schema, step by step: migrations/*.sql
     lock        one serving process for each file

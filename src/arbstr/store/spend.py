@@ -47,20 +47,36 @@ GROUP BY +key_id
 # The range of `timestamp` is for its index: an hour's sum does not read months. The plus keeps SQLite from walking
 # the index of keys instead, whose order would save it a sort.
 
+_REMOVED = """
+SELECT nullif(account, ''), sum(sats), sum(usd), sum(sats_only), sum(usd_only)
+FROM removed_spend
+WHERE {whose} start >= :began AND start < :ended
+GROUP BY account
+"""
+# By months, and by processes: nothing of the running day has been removed.
+
 
 def sums(connection: sqlite3.Connection, *, since: float, before: float, account: str | None) -> list[Spent]:
-    """As :meth:`~arbstr.ports.SpendStore.spent`. Exact: the sums are of integers."""
+    """As :meth:`~arbstr.ports.SpendStore.spent`, with rows that were removed since. Exact: the sums are of integers.
+
+    ``connection`` is within a transaction. ``since`` is the beginning of a window that is running.
+    """
     values = {
         "earliest": time_text(max(0.0, since - MARGIN)),
         "latest": time_text(before + MARGIN),
         "since": time_text(since),
         "before": time_text(before),
         "account": storable(account),
+        "began": since,
+        "ended": before,
     }
-    rows = connection.execute(_SUMS.format(whose="key_id = :account AND" if account else ""), values).fetchall()
-    found = [_spent(row[0], row[1:]) for row in rows if row[0] is not None]
+    totals: dict[str | None, list[int]] = {}
+    for query, whose in ((_SUMS, "key_id = :account AND"), (_REMOVED, "account = :account AND")):
+        for key, *amounts in connection.execute(query.format(whose=whose if account else ""), values):
+            totals[key] = [had + more for had, more in zip(totals.get(key, [0] * 4), amounts, strict=True)]
+    found = [_spent(key, amounts) for key, amounts in totals.items() if key is not None]
     if not account:
-        found.append(_spent("", [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)] or [0] * 4))
+        found.append(_spent("", [sum(column) for column in zip(*totals.values(), strict=True)] or [0] * 4))
     return [each for each in found if (each.sats or each.usd) and account in (None, each.account)]
 
 
