@@ -268,7 +268,8 @@ class UpstreamFailure(Exception):
     """Why one attempt failed. ``message`` holds no secrets: who raises it has sanitised it.
 
     ``status`` is the provider's HTTP status where it answered; ``retry_after`` its wish in seconds, finite and not
-    negative; ``code``, ``type`` and ``param`` come from its error object where it sent one.
+    negative; ``code``, ``type`` and ``param`` come from its error object where it sent one. ``unseen``: it had the
+    request, and nobody knows what it made of it, and what it will charge.
     """
 
     def __init__(
@@ -281,8 +282,10 @@ class UpstreamFailure(Exception):
         code: str | None = None,
         type: str | None = None,
         param: str | None = None,
+        unseen: bool = False,
     ) -> None:
         super().__init__(message)
+        self.unseen = unseen
         self.kind = kind
         self.message = message
         self.status = status

@@ -21,7 +21,7 @@ from arbstr.domain.routing import Candidate, Commit, Deployment, Plan
 from arbstr.domain.usage import Usage, estimated_tokens
 from arbstr.pipeline.answer import Answer
 from arbstr.pipeline.exchange import Exchange
-from arbstr.pipeline.settle import sum_up, total
+from arbstr.pipeline.settle import set_aside, sum_up, total
 from arbstr.pipeline.state import LiveState
 from arbstr.policy.breaker import Permit
 from arbstr.policy.planner import Standing
@@ -323,6 +323,8 @@ class Attempts:
     ) -> None:
         """An attempt that will not serve is over; without a ``failure`` it was interrupted from our side."""
         cost = _cost_of_failed(held, deployment, exchange) if held else None
+        if cost is None and failure is not None and failure.unseen:
+            cost = set_aside(deployment, exchange)
         if cost is not None:
             exchange.failed_cost = total(exchange.failed_cost, cost)
         record = AttemptRecord(

@@ -48,10 +48,28 @@ def cost(exchange: Exchange, usage: Usage | None) -> Cost | None:
     deployment = exchange.answered_by or exchange.abandoned
     if usage is None or deployment is None or deployment.rates is None:
         return None
+    if exchange.answered_by is None and not exchange.streaming:
+        most = set_aside(deployment, exchange)
+        if most is not None:
+            return most
     priced = exchange.priced
     if priced is None or priced[0] is not usage:  # it is asked for more than once
         priced = exchange.priced = usage, cost_of(usage, deployment.rates, exchange.rate)
     return priced[1]
+
+
+def set_aside(deployment: Deployment, exchange: Exchange) -> Cost | None:
+    """The most that a request can have cost at a deployment which had it, and whose answer nobody saw the end of: so
+    much is charged where a budget must not be passed, for the provider may well have done all of the work. None where
+    no such budget holds, or the deployment has no price.
+
+    A stream is another matter: what came of it was seen, and a provider stops when it is hung up on.
+    """
+    hold, plan = exchange.hold, exchange.plan
+    if hold is None or plan is None or not hold.hard:
+        return None
+    found = (each for each in plan.candidates if each.deployment is deployment)
+    return next((each.worst_cost(exchange.rate) for each in found), None)
 
 
 def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:

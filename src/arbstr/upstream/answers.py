@@ -14,6 +14,7 @@ from arbstr.domain.events import Frame
 from arbstr.domain.usage import Usage
 from arbstr.upstream.errors import (
     ConnectError,
+    CutBody,
     PoolTimeout,
     ProtocolError,
     ReadTimeout,
@@ -209,7 +210,8 @@ def redacted(failure: UpstreamFailure, redact: Redact, *, status: int | None = N
 
 def failure_of(error: TransportError, *, status: int | None = None) -> UpstreamFailure:
     """What a transport error means for the pipeline; ``status`` where an answer had begun."""
-    return UpstreamFailure(_KINDS.get(type(error), FailureKind.UNREADABLE), error.reason, status=status)
+    kind = _KINDS.get(type(error), FailureKind.UNREADABLE)
+    return UpstreamFailure(kind, error.reason, status=status, unseen=isinstance(error, ReadTimeout | CutBody))
 
 
 def _kinds() -> dict[type[TransportError], FailureKind]:

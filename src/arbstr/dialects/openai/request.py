@@ -57,7 +57,7 @@ def _request(whole: dict[str, Any], fields: Fields) -> ChatRequest:
         fields=fields,
         input_bytes=input_bytes,
         last_user_text=last_user_text,
-        max_tokens=limit if wider is None else wider,
+        max_tokens=wider if limit is None else max(limit, wider or 0),
         n=body.integer(whole.get("n"), "n", MAX_CHOICES) or 1,
         include_usage=stream
         and options is not None

@@ -1,0 +1,87 @@
+"""Attempts whose end nobody saw: the provider may have done all of the work, and charge for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from arbstr.domain.errors import FailureKind
+from arbstr.domain.record import CostSource
+from arbstr.domain.routing import BudgetSettings
+from arbstr.policy.budget import Period
+from tests.pipeline.rig import CHEAP, DEAR, Rig, failure, whole
+
+LIMIT = 10**12
+"""A million satoshis, in millionths."""
+
+
+async def guarded(*, hard: bool = True, limit: int = LIMIT) -> Rig:
+    """A gateway with a budget of a day."""
+    budget = BudgetSettings(day=limit, hard=hard)
+    rig = Rig(settings={"budget": budget})
+    await rig.state.spending.adopt(budget, [], None)
+    return rig
+
+
+def spent(rig: Rig) -> tuple[int, int]:
+    meter = rig.state.spending.gateway.meter(Period.DAY, rig.clock.time())
+    return meter.spent, meter.reserved
+
+
+async def test_a_cut_answer_is_charged_as_what_it_may_have_cost() -> None:
+    """And the one that served at what it cost; the row tells the two apart."""
+    rig = await guarded()
+    cut = failure(FailureKind.UNREADABLE, "cut", status=200, unseen=True)
+    rig.script(CHEAP, cut, cut, cut)
+    rig.script(DEAR, whole())
+
+    await rig.ask(max_tokens=100)
+
+    failed = [each.cost for each in rig.row.attempts if each.error is not None]
+    assert len(failed) == 3
+    assert all(cost is not None and cost > 0 for cost in failed)
+    assert rig.row.failed_cost == sum(cost or 0 for cost in failed)
+    assert spent(rig) == ((rig.row.cost or 0) + (rig.row.failed_cost or 0), 0)
+
+
+async def test_what_fails_unseen_is_not_retried_beyond_the_budget() -> None:
+    """Each try may be charged: no more of them are made than the budget holds."""
+    probe = await guarded()
+    probe.script(CHEAP, whole())
+    await probe.ask(max_tokens=100)
+    plan = probe.sink.requests[0].decision
+    assert plan is not None
+    worst = max(each.worst or 0 for each in plan.plan.candidates) // 10**6
+    rig = await guarded(limit=worst + worst // 4)
+    cut = failure(FailureKind.UNREADABLE, "cut", status=200, unseen=True)
+    rig.script(CHEAP, *([cut] * 3))
+    rig.script(DEAR, *([cut] * 3))
+
+    caller = await rig.ask(max_tokens=100)
+
+    charged, reserved = spent(rig)
+    assert caller.status == 502
+    assert len(rig.row.attempts) < 4
+    assert (charged <= worst + worst // 4, reserved) == (True, 0)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+async def test_a_whole_answer_that_its_caller_did_not_wait_for(hard: bool) -> None:
+    """Where a budget must not be passed it is charged at its most: hanging up does not make it free. Else its prompt
+    is, which is what is known."""
+    rig = await guarded(hard=hard)
+    rig.script(CHEAP, [asyncio.Event()])
+    caller = rig.caller(max_tokens=1000)
+    task = asyncio.ensure_future(rig.pipeline.handle(caller))
+    while not rig.providers[CHEAP].opened:
+        await asyncio.sleep(0)
+
+    caller.leave()
+    await asyncio.gather(task, return_exceptions=True)
+
+    worst = 1000 * 10_000  # a thousand tokens of output at ten satoshis for a thousand
+    assert rig.row.status == 499
+    assert rig.row.cost_source is CostSource.ESTIMATED
+    assert ((rig.row.cost or 0) > worst) is hard
+    assert spent(rig) == (rig.row.cost, 0)
