@@ -23,6 +23,8 @@ SOME = Figures(
     cost_usd=NanoUsd(3_000_000_001),
     failed_cost=MicroSats(1),
     failed_cost_usd=NanoUsd(2),
+    provider_cost=MicroSats(1_500_000),
+    estimated=2,
     unpriced=1,
     latency=Spread(100.00049, 90.0, 190.0, 199.0),
     ttft=Spread(10.0, 9.0, 19.0, 19.9),
@@ -57,6 +59,8 @@ def test_every_figure_has_its_place() -> None:
             "total_cost_usd": 3.000000001,
             "failed_cost_sats": 0.000001,
             "failed_cost_usd": 0.000000002,
+            "provider_cost_sats": 1.5,
+            "estimated_requests": 2,
             "unpriced_requests": 1,
             "total_input_tokens": 100,
             "total_output_tokens": 200,
@@ -139,16 +143,14 @@ def sections(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_was_saved_is_net() -> None:
-    """The baseline less what the compared requests cost, less what failed attempts cost, in both currencies."""
+    """The baseline less what was spent, failed attempts included, in both currencies."""
     part = Saved(
         requests=4,
         compared=2,
         cost=MicroSats(5_000_000),
-        uncompared=MicroSats(2_000_000),
         baseline=MicroSats(10_000_000),
         failed_cost=MicroSats(500_000),
         cost_usd=NanoUsd(7_000_000_000),
-        uncompared_usd=NanoUsd(0),
         baseline_usd=NanoUsd(6_000_000_000),
         failed_cost_usd=NanoUsd(1),
     )
@@ -157,14 +159,12 @@ def test_what_was_saved_is_net() -> None:
     assert answer["total"] == {
         "requests": 4,
         "compared": 2,
-        "spent_sats": 5,
+        "spent_sats": 5.5,
         "failed_sats": 0.5,
-        "uncompared_sats": 2,
         "baseline_sats": 10,
-        "saved_sats": 6.5,
-        "spent_usd": 7,
+        "saved_sats": 4.5,
+        "spent_usd": 7.000000001,
         "failed_usd": 1e-9,
-        "uncompared_usd": 0,
         "baseline_usd": 6,
         "saved_usd": -1.000000001,
     }

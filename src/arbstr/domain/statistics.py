@@ -89,8 +89,12 @@ class Figures(msgspec.Struct, frozen=True):
     failed_cost: MicroSats = MicroSats(0)
     """What failed attempts cost: not part of ``cost``."""
     failed_cost_usd: NanoUsd = NanoUsd(0)
+    provider_cost: MicroSats = MicroSats(0)
+    """What providers themselves say that they charged."""
+    estimated: int = 0
+    """Requests whose tokens, and so whose cost, were estimated."""
     unpriced: int = 0
-    """Requests that somebody served and whose cost is known in no currency."""
+    """Successes whose cost is known in no currency."""
     latency: Spread | None = None
     """Of all requests; None where there are none."""
     ttft: Spread | None = None
@@ -118,23 +122,19 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What was spent, and what it would have been at the baseline. Each amount is of the rows where it is known.
+    """What was spent, and what it would have been at the baseline: ``baseline - cost - failed_cost`` was saved.
 
-    Of the requests whose cost and baseline are both known, ``baseline - (cost - uncompared)`` was saved; what failed
-    attempts cost is lost again.
+    A request that has no baseline, or whose cost is not known, saves nothing: it counts alike on both sides.
     """
 
     requests: int = 0
     compared: int = 0
-    """Those with a cost and a baseline in satoshis, or else in dollars."""
+    """Those that have a cost and a baseline."""
     cost: MicroSats = MicroSats(0)
-    uncompared: MicroSats = MicroSats(0)
-    """Part of ``cost``: of requests without a baseline."""
     baseline: MicroSats = MicroSats(0)
-    """Of requests whose cost is known."""
     failed_cost: MicroSats = MicroSats(0)
+    """What failed attempts cost: not part of ``cost``."""
     cost_usd: NanoUsd = NanoUsd(0)
-    uncompared_usd: NanoUsd = NanoUsd(0)
     baseline_usd: NanoUsd = NanoUsd(0)
     failed_cost_usd: NanoUsd = NanoUsd(0)
 

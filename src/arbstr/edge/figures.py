@@ -79,6 +79,8 @@ def figures(of: Figures) -> dict[str, Any]:
             "total_cost_usd": _usd(of.cost_usd),
             "failed_cost_sats": _sats(of.failed_cost),
             "failed_cost_usd": _usd(of.failed_cost_usd),
+            "provider_cost_sats": _sats(of.provider_cost),
+            "estimated_requests": of.estimated,
             "unpriced_requests": of.unpriced,
             "total_input_tokens": of.input_tokens,
             "total_output_tokens": of.output_tokens,
@@ -95,22 +97,19 @@ def figures(of: Figures) -> dict[str, Any]:
 
 
 def saved(of: Saved) -> dict[str, Any]:
-    """``saved`` is what the compared requests were cheaper than their baseline, less what failed attempts cost."""
-    in_sats = of.baseline - (of.cost - of.uncompared) - of.failed_cost
-    in_usd = of.baseline_usd - (of.cost_usd - of.uncompared_usd) - of.failed_cost_usd
+    """``spent`` is with failed attempts, so that what was saved is net of them."""
+    spent, spent_usd = of.cost + of.failed_cost, of.cost_usd + of.failed_cost_usd
     return {
         "requests": of.requests,
         "compared": of.compared,
-        "spent_sats": _sats(of.cost),
+        "spent_sats": _sats(spent),
         "failed_sats": _sats(of.failed_cost),
-        "uncompared_sats": _sats(of.uncompared),
         "baseline_sats": _sats(of.baseline),
-        "saved_sats": _sats(in_sats),
-        "spent_usd": _usd(of.cost_usd),
+        "saved_sats": _sats(of.baseline - spent),
+        "spent_usd": _usd(spent_usd),
         "failed_usd": _usd(of.failed_cost_usd),
-        "uncompared_usd": _usd(of.uncompared_usd),
         "baseline_usd": _usd(of.baseline_usd),
-        "saved_usd": _usd(in_usd),
+        "saved_usd": _usd(of.baseline_usd - spent_usd),
     }
 
 
