@@ -182,7 +182,11 @@ def check_exchange(
         return  # what seems to be in two currencies may not be
     priced: dict[Currency, str] = {}
     for route in routes:
-        mine = {each.rates.currency: each.provider for each in route.deployments if each.rates is not None}
+        mine = {
+            each.rates.currency: each.provider
+            for each in route.deployments
+            if each.rates is not None and not each.rates.free  # nothing is nothing in both
+        }
         priced |= mine
         if len(mine) > 1:
             sats, usd = mine[Currency.SATS], mine[Currency.USD]

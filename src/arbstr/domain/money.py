@@ -94,7 +94,9 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of_pico(cls, pico: Pico, currency: Currency, rate: ExchangeRate | None) -> Cost:
-        """From pico units of ``currency``: rounded half up, once in each currency."""
+        """From pico units of ``currency``: rounded half up, once in each currency. Nothing is nothing in both."""
+        if not pico:
+            return FREE_OF_CHARGE
         if currency is Currency.SATS:
             sats = MicroSats((pico + _PICO_PER_MICRO // 2) // _PICO_PER_MICRO)
             if rate is None:
@@ -117,6 +119,9 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
         sats = other.sats if self.sats is None else MicroSats(self.sats + (other.sats or 0))
         usd = other.usd if self.usd is None else NanoUsd(self.usd + (other.usd or 0))
         return Cost(sats, usd)
+
+
+FREE_OF_CHARGE = Cost(MicroSats(0), NanoUsd(0))
 
 
 class RateTier(msgspec.Struct, frozen=True):
@@ -159,6 +164,11 @@ class Rates(msgspec.Struct, frozen=True):
         input_rates = (self.input, self.cached_input or 0, self.cache_write or 0, self.cache_write_1h or 0)
         msgspec.structs.force_setattr(self, "top_input", max(input_rates))
         msgspec.structs.force_setattr(self, "top_output", max(self.output, self.reasoning or 0))
+
+    @property
+    def free(self) -> bool:
+        """Nothing costs anything, in whichever currency."""
+        return not (self.top_input or self.top_output or self.base_fee or self.tiers)
 
     @classmethod
     def per_thousand(cls, *, input: Decimal, output: Decimal, base_fee: Decimal = Decimal(0)) -> Rates:

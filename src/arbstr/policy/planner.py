@@ -270,6 +270,8 @@ def allow(
 
 def _within(rates: Rates | None, limit: PicoSats, rate: ExchangeRate | None) -> bool:
     """Whether an output rate is known to be at most ``limit``."""
+    if rates is not None and rates.free:
+        return True
     if rates is None or (rates.currency is Currency.USD and rate is None):
         return False
     return comparable(rates.output, rates.currency, rate) <= limit
