@@ -250,6 +250,8 @@ def test_a_picture_that_a_model_has_made() -> None:
         chat({"type": "file", "file": "f"}),
         chat({"type": "file", "file": {"file_data": 7}}),
         chat({"type": "video_url", "video_url": {"url": "https://example.com/v.mp4"}}),
+        chat({"type": "document_url", "document_url": "https://example.com/a.pdf"}),
+        chat({"type": "audio_url", "audio_url": {"url": "https://example.com/a.mp3"}}),
         chat({"type": "input_video", "data": "x"}),
         chat({"type": "input_audio", "input_audio": {"url": "https://example.com/a.mp3"}}),
         responses({"type": "input_file", "file_data": BASE64}),

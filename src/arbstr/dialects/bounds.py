@@ -152,6 +152,11 @@ def _tools(raw: msgspec.Raw) -> tuple[int, int, bool]:
     return len(tools), described, own
 
 
+def _refers(part: dict[str, Any]) -> bool:
+    """Whether a part stands for what is elsewhere, as Mistral's ``document_url``, vLLM's ``audio_url`` do."""
+    return any(name.endswith("_url") for name in part)
+
+
 class _Found:
     """What a conversation has beside its text."""
 
@@ -181,7 +186,7 @@ class _Found:
             self._document(part.get("source"), depth)
         elif kind == "input_file" or "file" in part:
             self._file(part.get("file", part))
-        elif kind == "item_reference" or "file_id" in part or "video_url" in part or "video" in kind:
+        elif kind == "item_reference" or "file_id" in part or "video" in kind or _refers(part):
             self.unbounded = True
         for name in ("content", "output"):
             inner = part.get(name)
