@@ -6,6 +6,7 @@
     writer      the one thread that writes, behind a bounded queue
     reader      what /v1/requests shows
     read_pool   threads that read
+    replay_rows the rows as a replay reads them
     rows        a record as a row, a row as a JSON-ready entry
     keys        the table of keys: its queries, and its changes
     key_watch   a running gateway's keys, which follow the table within a second
