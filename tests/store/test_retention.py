@@ -19,7 +19,7 @@ from arbstr.pipeline.state import LiveState
 from arbstr.ports import LogHealth
 from arbstr.store.connection import open_writer
 from arbstr.store.migrate import migrate
-from arbstr.store.removal import DAY, HOUR, MARGIN, cutoff, remove, rows_from
+from arbstr.store.removal import DAY, MARGIN, cutoff, remove, rows_from
 from arbstr.store.retention import LOOK, PAUSE, Retention
 from arbstr.store.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, attempt_rows, request_row
 from arbstr.store.spend import SqliteSpend, sums
@@ -30,16 +30,21 @@ NOW = 1_800_000_000.0
 """2027-01-15T08:00:00Z."""
 MONTH = 1_798_761_600.0
 """2027-01-01."""
+HOUR = 3600
 WELL = LogHealth(ok=True, queued=0, written=0, dropped=0)
 
 
 def insert(connection: sqlite3.Connection, *records: RequestRecord) -> None:
+    """Rows that are part of the roll-ups already."""
     for table, columns, rows in (
         ("requests", REQUEST_COLUMNS, [request_row(record) for record in records]),
         ("attempts", ATTEMPT_COLUMNS, [row for record in records for row in attempt_rows(record)]),
     ):
         marks = ", ".join("?" * len(columns))
         connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+    connection.execute(
+        "UPDATE settings SET value = (SELECT coalesce(max(id), 0) FROM requests) WHERE name = 'rolled_up'"
+    )
 
 
 def memory(*records: RequestRecord) -> sqlite3.Connection:
@@ -64,32 +69,45 @@ def count(path: Path, table: str = "requests") -> int:
 
 
 @given(st.floats(0, 4e9), st.floats(1, 365 * DAY))
-def test_what_goes_is_older_than_what_is_kept_by_full_hours(now: float, keep: float) -> None:
-    """Never a row that is younger than it may be, never one of the running day nor of its margin; at most an hour too
-    long where the day does not hold it back."""
+def test_what_goes_is_older_than_what_is_kept_by_full_days(now: float, keep: float) -> None:
+    """Never a row that is younger than it may be, never one of the running day nor of its margin; nothing stays a day
+    longer than that."""
     instant = cutoff(now, keep)
 
     today = now - now % DAY
-    assert instant % HOUR == 0
+    assert instant % DAY == 0
     assert instant <= min(now - keep, today - MARGIN)
-    assert instant > min(now - keep, today - MARGIN) - HOUR
+    assert instant > min(now - keep, today - MARGIN) - DAY
 
 
 def test_a_step_removes_the_oldest_with_their_attempts() -> None:
     """No more than it is allowed to; what remains is whole."""
     ages = [5, 1, 4, 2, 3]
     rows = [request(timestamp=NOW - age * DAY, attempts=(attempt(), attempt())) for age in ages]
+    rows.append(request(timestamp=NOW))
     connection = memory(*rows)
 
     removed = remove(connection, before=NOW - 1.5 * DAY, began=NOW, step=3)
 
     left = {each[0] for each in connection.execute("SELECT correlation_id FROM requests")}
     assert removed == 3
-    assert left == {rows[1].correlation_id, rows[3].correlation_id}
+    assert left == {rows[1].correlation_id, rows[3].correlation_id, rows[5].correlation_id}
     assert {each[0] for each in connection.execute("SELECT request_id FROM attempts")} == left
 
 
-def test_the_hour_before_which_rows_are_missing_is_known() -> None:
+def test_what_is_not_rolled_up_yet_stays() -> None:
+    """Else its figures would be lost; and so does the highest id, which the next row would be given again."""
+    connection = memory(*(request(timestamp=NOW - 9 * DAY) for _ in range(4)))
+    connection.execute("UPDATE settings SET value = 2 WHERE name = 'rolled_up'")
+    first = remove(connection, before=NOW, began=NOW)
+    connection.execute("UPDATE settings SET value = 4 WHERE name = 'rolled_up'")
+    second = remove(connection, before=NOW, began=NOW)
+
+    assert (first, second) == (2, 1)
+    assert [row[0] for row in connection.execute("SELECT id FROM requests")] == [4]
+
+
+def test_the_day_before_which_rows_are_missing_is_known() -> None:
     """From the first one that goes on; it never moves back, and stays where nothing was removed."""
     connection = memory(request(timestamp=NOW - 9 * DAY), request(timestamp=NOW - 5 * DAY), request(timestamp=NOW))
     nothing = remove(connection, before=NOW - 20 * DAY, began=NOW)
@@ -106,9 +124,9 @@ def test_the_hour_before_which_rows_are_missing_is_known() -> None:
 
 def test_a_row_that_comes_late_goes_too() -> None:
     """With a time from before the mark, which stays."""
-    connection = memory(request(timestamp=NOW - 9 * DAY))
+    connection = memory(request(timestamp=NOW - 9 * DAY), request(timestamp=NOW))
     remove(connection, before=NOW - 2 * DAY, began=NOW)
-    insert(connection, request(timestamp=NOW - 3 * DAY))
+    insert(connection, request(timestamp=NOW - 3 * DAY), request(timestamp=NOW))
 
     assert remove(connection, before=NOW - 2 * DAY, began=NOW) == 1
     assert rows_from(connection) == NOW - 2 * DAY
@@ -165,7 +183,8 @@ def test_sums_of_running_windows_do_not_change_by_removal(
 
 def test_what_an_earlier_process_removed_counts_as_before_this_one() -> None:
     """A row that one process charged and removed is past for the next."""
-    connection = memory(request(timestamp=NOW - 5 * DAY, cost=MicroSats(7)), request(timestamp=NOW - 9 * DAY))
+    old = request(timestamp=NOW - 9 * DAY)
+    connection = memory(request(timestamp=NOW - 5 * DAY, cost=MicroSats(7)), old, request(timestamp=NOW))
     whole = sums(connection, since=0.0, before=NOW, account="")
 
     remove(connection, before=NOW - 2 * DAY, began=NOW - 6 * DAY)
@@ -188,7 +207,7 @@ async def test_a_total_budget_is_not_refilled_by_removal(tmp_path: Path) -> None
     """A budget that is set only now counts what the removed rows had spent, with no lease of theirs anywhere."""
     clock = FakeClock(epoch=NOW)
     old = [request(timestamp=NOW - days * DAY, cost=MicroSats(days * 1_000_000)) for days in range(1, 40)]
-    path = logged(tmp_path, *old)
+    path = logged(tmp_path, *old, request(timestamp=NOW, cost=None))
     before = await spent_in_all(path, clock)
     retention = Retention(path, keep=2 * DAY, clock=clock, log=ListLog(), health=lambda: WELL, step=5)
 
@@ -228,7 +247,7 @@ async def test_it_runs_until_it_is_cancelled(tmp_path: Path) -> None:
                 raise Enough
 
     clock = Clock(epoch=NOW)
-    path = logged(tmp_path, *(request(timestamp=NOW - 9 * DAY) for _ in range(5)))
+    path = logged(tmp_path, *(request(timestamp=NOW - 9 * DAY) for _ in range(6)))
     retention = Retention(path, keep=2 * DAY, clock=clock, log=ListLog(), health=lambda: WELL, step=2)
 
     with pytest.raises(Enough):
@@ -245,19 +264,19 @@ async def test_it_runs_until_it_is_cancelled(tmp_path: Path) -> None:
 )
 async def test_nothing_goes_while_the_log_is_not_well(tmp_path: Path, health: LogHealth) -> None:
     """While it cannot be written, and while many rows wait to be."""
-    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY))
+    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY), request(timestamp=NOW))
     retention = Retention(path, keep=DAY, clock=FakeClock(epoch=NOW), log=ListLog(), health=lambda: health)
 
     more = await retention.step()
     await retention.aclose()
 
-    assert (more, count(path)) == (False, 1)
+    assert (more, count(path)) == (False, 2)
 
 
 async def test_a_file_that_cannot_be_used_is_told_once_and_tried_again(tmp_path: Path) -> None:
     """One line when it begins and one when it is over; another file in its place is used from then on."""
     log = ListLog()
-    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY))
+    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY), request(timestamp=NOW))
     retention = Retention(path, keep=DAY, clock=FakeClock(epoch=NOW), log=log, health=lambda: WELL, step=1)
     first = await retention.step()
     for file in tmp_path.iterdir():
@@ -265,7 +284,7 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_tried_again(tmp_path:
     path.write_bytes(b"this is no database" * 100)
     broken = [await retention.step(), await retention.step()]
     path.unlink()
-    logged(tmp_path, request(timestamp=NOW - 9 * DAY))
+    logged(tmp_path, request(timestamp=NOW - 9 * DAY), request(timestamp=NOW))
     mended = await retention.step()
     await retention.aclose()
 
@@ -274,13 +293,13 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_tried_again(tmp_path:
         "old rows of the request log cannot be removed",
         "old rows of the request log can be removed again",
     ]
-    assert count(path) == 0
+    assert count(path) == 1
 
 
 async def test_somebody_elses_lock_is_no_problem(tmp_path: Path) -> None:
     """The step is put off, and nothing is said."""
     log = ListLog()
-    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY))
+    path = logged(tmp_path, request(timestamp=NOW - 9 * DAY), request(timestamp=NOW))
     retention = Retention(path, keep=DAY, clock=FakeClock(epoch=NOW), log=log, health=lambda: WELL)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -290,5 +309,5 @@ async def test_somebody_elses_lock_is_no_problem(tmp_path: Path) -> None:
     await retention.aclose()
 
     assert locked is False
-    assert count(path) == 0
+    assert count(path) == 1
     assert [event for _, event, _ in log.lines] == ["old rows of the request log were removed"]

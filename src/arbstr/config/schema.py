@@ -87,8 +87,8 @@ class Store(msgspec.Struct, frozen=True):
     keep: Annotated[
         Seconds | None,
         Key(
-            "How long the rows of the request log are kept, by the full hour; for ever if absent. What statistics and "
-            "budgets need of them stays, and so do the rows of the running day (UTC): "
+            "How long the rows of the request log are kept, by the full day; for ever if absent. What statistics and "
+            "budgets need of them stays, and so do the rows of the running day and the one before (UTC): "
             "[all of it](../how-to/keep-the-log.md).",
             low=1,
         ),

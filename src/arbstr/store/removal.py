@@ -11,14 +11,19 @@ STEP = 250
 """Requests that one transaction removes, with their attempts: a few hundredths of a second, for which the log's writer
 may have to wait."""
 
-HOUR = 3600
 DAY = 86400
-MARGIN = 6 * HOUR
+MARGIN = 6 * 3600
 """Seconds between a request's receipt and the instant to which it is charged, at most (see ``store/spend.py``)."""
 
 ROWS_FROM = "rows_from"
 
-_OLDEST = "SELECT id FROM requests WHERE timestamp < ? ORDER BY timestamp LIMIT ?"
+_OLDEST = """
+SELECT id FROM requests
+WHERE timestamp < ? AND id < (SELECT max(id) FROM requests)
+    AND id <= coalesce((SELECT value FROM settings WHERE name = 'rolled_up'), 0x7fffffffffffffff)
+ORDER BY timestamp LIMIT ?
+"""
+# Of what goes, the sums of its hour are there; and the highest id stays, so that no id is used twice.
 _CHARGED = "coalesce(charged_at, timestamp)"
 _MONTH = f"CAST(strftime('%s', substr({_CHARGED}, 1, 7) || '-01') AS INTEGER)"
 # By the text, as SQLite's own times are rounded to milliseconds, which may be those of the next month.
@@ -46,15 +51,16 @@ _MARK = "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO 
 
 
 def cutoff(now: float, keep: float) -> float:
-    """The full hour (UTC) before which rows go, where they are kept for ``keep`` seconds. Rows that the budgets of the
-    running day are looked up in stay in any case."""
+    """The day (its beginning in UTC) before which rows go, where they are kept for ``keep`` seconds. The rows in which the
+    budgets of the running day are looked up stay in any case."""
     today = now - now % DAY
     instant = min(now - keep, today - MARGIN)
-    return instant - instant % HOUR
+    return instant - instant % DAY
 
 
 def rows_from(connection: sqlite3.Connection) -> float | None:
-    """The full hour before which rows may have been removed, in seconds since the epoch; None where none ever was."""
+    """The day before which rows may have been removed, its beginning in seconds since the epoch; None where
+    none ever was."""
     found = connection.execute("SELECT value FROM settings WHERE name = ?", (ROWS_FROM,)).fetchone()
     return None if found is None else datetime.fromisoformat(found[0]).timestamp()
 
@@ -63,7 +69,7 @@ def remove(connection: sqlite3.Connection, *, before: float, began: float, step:
     """Remove the oldest rows from before ``before``, at most ``step`` of them, in one transaction; how many they were.
 
     ``began`` is when this process began: what it has spent itself, it knows. Both are in seconds since the epoch, and
-    ``before`` is a full hour. ``connection`` is in autocommit mode. Raises sqlite3.Error.
+    ``before`` is the beginning of a day. ``connection`` is in autocommit mode. Raises sqlite3.Error.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:

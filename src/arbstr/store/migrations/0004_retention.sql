@@ -1,5 +1,5 @@
--- What is left of rows that were removed because they were old enough. From then on `settings` has `rows_from`: the hour
--- (a time as in 0001) before which rows may be missing.
+-- What is left of rows that were removed because they were old enough. From then on `settings` has `rows_from`: the day
+-- (its beginning, a time as in 0001) before which rows may be missing.
 
 -- What the removed rows had spent, failed attempts included, for the budgets of accounts that outlive them. `account` is
 -- a `key_id`, empty for none. `start` is the beginning of the month to which they were charged, or of the process that
