@@ -21,6 +21,7 @@ from arbstr.pipeline.exchange import Exchange
 from arbstr.pipeline.ratelimit import rate_limit_headers
 from arbstr.pipeline.settle import cost, total, used
 from arbstr.pipeline.transcript import Transcript
+from arbstr.policy.budget import Meter
 from arbstr.policy.decision import route_text
 from arbstr.policy.limits import NO_SLOT
 from arbstr.policy.verdict import VERDICTS, answer_to
@@ -191,17 +192,21 @@ def route_headers(exchange: Exchange, clock: Clock) -> list[tuple[bytes, bytes]]
 
 
 def _warn(headers: list[tuple[bytes, bytes]], exchange: Exchange, price: Cost | None) -> None:
-    """Say which budgets are nearly used up, or are and let it pass: ``hour: 8.5 of 10 usd spent``."""
+    """Say which budgets are nearly used up, or are and let it pass: ``key hour: 85% of 10 usd``."""
     if exchange.hold is None:
         return
     low = exchange.hold.low(total(price, exchange.failed_cost))
     if low:
-        said = [
-            f"{'key' if meter.account.id else 'gateway'} {meter.period.value}: {share:.0%} of "
-            f"{amount_text(meter.limit or 0, meter.account.currency)}"
-            for meter, share in low
-        ]
+        said = [_low(meter, share, of_a_key=exchange.key is not None) for meter, share in low]
         headers.append((b"x-arbstr-budget-warning", ", ".join(said).encode()))
+
+
+def _low(meter: Meter, share: float, *, of_a_key: bool) -> str:
+    """A window that is nearly used up. What all spend together is no business of a single key's holder."""
+    if not meter.account.id and of_a_key:
+        return f"gateway {meter.period.value}: nearly used up"
+    whose = "key" if meter.account.id else "gateway"
+    return f"{whose} {meter.period.value}: {share:.0%} of {amount_text(meter.limit or 0, meter.account.currency)}"
 
 
 @lru_cache(maxsize=4096)
