@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from arbstr.dialects.bounds import bounds_of
 from arbstr.domain.alert import Alert, AlertKind
 from arbstr.domain.errors import BudgetExceeded, BudgetUnavailable, GatewayError
 from arbstr.domain.identity import Budgets, Key
-from arbstr.domain.money import PICO_IN_SMALLEST, Cost, Currency, ExchangeRate, Pico, Rates, amount_text
+from arbstr.domain.money import PICO_IN_SMALLEST, Currency, ExchangeRate, Pico, Rates, amount_text
 from arbstr.domain.request import ChatRequest
 from arbstr.domain.routing import BudgetSettings, Candidate, Deployment, Plan
 from arbstr.pipeline.exchange import Exchange
+from arbstr.pipeline.past import recall
 from arbstr.policy.bounds import input_bound, output_bound
 from arbstr.policy.budget import GATEWAY, Account, Book, Happening, Hold, Meter, Period, Refusal
 from arbstr.policy.terms import Terms
-from arbstr.ports import Alerts, Clock, Lease, Log, SpendStore, Spent
+from arbstr.ports import Alerts, Clock, Lease, Log, SpendStore
 
 PATIENCE = 5.0
 """Seconds for which a request waits until what it may cost is written down."""
@@ -62,10 +64,14 @@ class Spending:
         self._waiting: list[asyncio.Future[None]] = []
         self.book = Book(tell=self._tell, lease=self._want)
         self.gateway = self.book.accounts[GATEWAY] = Account(GATEWAY, "gateway", Currency.SATS)
-        self._began = clock.time()
+        self._adopting = asyncio.Lock()
+        self._began: float | None = None
+        """Since when requests of this process are charged: seconds since the epoch."""
         self._wanting: set[Meter] = set()
         self._wake = asyncio.Event()
         self._covered: list[asyncio.Future[None]] = []
+        self._failing = False
+        """Leases cannot be written."""
         self._plain = Terms()
 
     # What may be spent.
@@ -75,68 +81,38 @@ class Spending:
 
         Raises LogUnavailable; then what held before still holds.
         """
-        now = self._clock.time()
-        accounts: dict[Account, dict[Period, int | None]] = {}
-        self._find(GATEWAY, "gateway", settings.currency, _limits(settings), accounts)
-        for key in keys:
-            budgets = key.budgets
-            currency = budgets.currency if budgets is not None else settings.currency
-            self._find(key.id, key.name, currency, _limits(budgets), accounts)
-        memory = await self._recall(accounts, now)
-        self.book.accounts |= {account.id: account for account in accounts}
-        self.gateway = self.book.accounts[GATEWAY]
-        for account, limits in accounts.items():
-            for period in _counted(limits) - account.restored:
-                start = period.start(now)
-                account.restore(
-                    period,
-                    start,
-                    spent=memory.spent(account, period, rate),
-                    leased=memory.leases.get((account.id, period.value, start, account.currency.value), 0),
-                    now=now,
-                )
-            account.limit(limits, settings)
+        async with self._adopting:
+            found = {self.gateway: (settings.currency, _limits(settings))}
+            for key in keys:
+                account, budgets = self.account_of(key), key.budgets
+                account.name = key.name
+                currency = settings.currency if budgets is None else budgets.currency
+                found[account] = currency, _limits(budgets)
+            missing = {account: _counted(limits) - account.restored for account, (_, limits) in found.items()}
+            past = await recall(self.store, missing, now=self.now(), before=self._began)
+            if self._began is None:
+                self._began = self.book.at(past.now)
+            for account, (currency, limits) in found.items():
+                account.denominate(currency)
+                for period in missing[account]:
+                    account.restore(period, past.start(period), past.of(account, period, rate), now=past.now)
+                account.limit(limits, settings)
+                self._cover(account)
 
-    def _find(
-        self,
-        id: str,
-        name: str,
-        currency: Currency,
-        limits: dict[Period, int | None],
-        accounts: dict[Account, dict[Period, int | None]],
-    ) -> None:
-        """The account of that id, or a new one where there is none in that currency."""
-        account = self.book.accounts.get(id)
-        if account is None or account.currency is not currency:
-            account = Account(id, name, currency)
-        account.name = name
-        accounts[account] = limits
+    def _cover(self, account: Account) -> None:
+        """See that requests under way do not wait for leases by limits that are no more."""
+        if self._covered:
+            for meter in account.running(self.now()):
+                self.book.look(meter)
+            self._wake.set()
 
-    async def _recall(self, accounts: Mapping[Account, dict[Period, int | None]], now: float) -> _Memory:
-        """What the store knows of the windows that are counted from now on, and were not before."""
-        memory = _Memory()
-        unknown = {account: _counted(limits) - account.restored for account, limits in accounts.items()}
-        unknown = {account: periods for account, periods in unknown.items() if periods}
-        if self.store is None or not unknown:
-            return memory
-        # An account that takes the place of one in another currency has requests of this process to its name.
-        memory.replaced = {each.id for each in unknown if self.book.accounts.get(each.id) not in (None, each)}
-        one = next(iter(unknown)).id if len(unknown) == 1 else None
-        only = one or None  # the gateway's account is everybody's, and has no id
-        for period in sorted(
-            {period for periods in unknown.values() for period in periods}, key=lambda each: each.value
-        ):
-            since = period.start(now)
-            memory.before[period] = _by_account(await self.store.spent(since=since, before=self._began, account=only))
-            if memory.replaced:
-                memory.until_now[period] = _by_account(await self.store.spent(since=since, before=now, account=only))
-        for lease in await self.store.leases():
-            memory.leases[lease.account, lease.period, lease.start, lease.currency] = lease.amount
-        return memory
+    def now(self) -> float:
+        """The instant that decides which windows are running: the clock's, which does not go back here."""
+        return self.book.at(self._clock.time())
 
     def limited_meters(self) -> list[Meter]:
         """The running windows that have a limit."""
-        now = self._clock.time()
+        now = self.now()
         accounts = [account for account in self.book.accounts.values() if account.limits]
         return [meter for account in accounts for meter in account.running(now) if meter.limit is not None]
 
@@ -164,10 +140,7 @@ class Spending:
         """What holds for a request: what it can cost is looked at only where that matters."""
         key = exchange.key
         own = self.book.accounts.get(key.id) if key is not None else None
-        hard = limited = False
-        for account in (self.gateway, own):
-            if account is not None and account.limits:
-                limited, hard = True, hard or account.hard
+        limited = [account for account in (self.gateway, own) if account is not None and account.limits]
         if not limited and not exchange.ceilings:
             if self._plain.rate is not exchange.rate:
                 self._plain = Terms(rate=exchange.rate)
@@ -177,7 +150,7 @@ class Spending:
             rate=exchange.rate,
             bound=_bound(request, settings.default_reserve_tokens),
             ceilings=exchange.ceilings,
-            priced_only=hard and settings.refuses_unpriced,
+            currencies=tuple([each.currency for each in limited if each.hard]) if settings.refuses_unpriced else (),
         )
 
     async def reserve(self, plan: Plan, exchange: Exchange) -> None:
@@ -187,10 +160,8 @@ class Spending:
         accounts = [self.gateway] if exchange.key is None else [self.gateway, self.account_of(exchange.key)]
         outcome = self.book.reserve(accounts, lambda currency: _dearest(plan, currency), now)
         if isinstance(outcome, Refusal):
-            raise BudgetExceeded(
-                outcome.message,
-                retry_after=None if outcome.meter.period is Period.TOTAL else max(1.0, outcome.meter.end - now),
-            )
+            end = outcome.meter.end
+            raise BudgetExceeded(outcome.message, retry_after=None if end == math.inf else max(1.0, end - now))
         exchange.hold = outcome
         if self.store is not None and not outcome.covered:
             await self._wait_until_written(outcome)
@@ -209,7 +180,7 @@ class Spending:
 
     async def _wait_until_written(self, hold: Hold) -> None:
         until = self._clock.monotonic() + PATIENCE
-        while not hold.covered:
+        while not hold.covered and (hold.hard or not self._failing):
             if await self._wait(self._covered, until):
                 continue
             if not hold.hard:
@@ -272,60 +243,39 @@ class Spending:
             await self._wake.wait()
             self._wake.clear()
             while self._wanting:
-                if not await self._write():
+                await self._write()
+                if self._failing:
                     await self._clock.sleep(RETRY_PAUSE)
+            _release(self._covered)
 
-    async def _write(self) -> bool:
-        """Write what is wanted now; whether that was possible."""
+    async def _write(self) -> None:
+        """Write what is wanted now, if that is possible; else it is still wanted."""
         assert self.store is not None
-        wanted = [(meter, amount) for meter in self._wanting if (amount := meter.wanted) is not None]
+        wanted = [(meter, meter.account.era, amount) for meter in self._wanting if (amount := meter.wanted) is not None]
         self._wanting.clear()
         try:
-            await self.store.lease([_lease(meter, amount) for meter, amount in wanted])
+            await self.store.lease([_lease(meter, amount) for meter, _, amount in wanted])
         except GatewayError as error:
-            self._wanting.update(meter for meter, _ in wanted)
-            self._log.error("budgets cannot be written down", error=error.message)
-            return False
-        for meter, amount in wanted:
-            self.book.leased(meter, amount)
+            self._wanting.update(meter for meter, _, _ in wanted)
+            if not self._failing:
+                self._log.error("budgets cannot be written down", error=error.message)
+            self._failing = True
+        else:
+            if self._failing:
+                self._log.info("budgets can be written down again")
+            self._failing = False
+            for meter, era, amount in wanted:
+                if era == meter.account.era:  # else it was written in another currency
+                    self.book.leased(meter, amount)
         _release(self._covered)
-        return True
 
     async def aclose(self) -> None:
         """The process ends in an orderly way: what was leased and not spent is given back."""
         if self.store is None:
             return
-        running = self.limited_meters()
+        ahead = [meter for meter in self.limited_meters() if meter.leased != meter.committed]
         with contextlib.suppress(GatewayError):  # then it counts as spent
-            await self.store.lease([_lease(meter, meter.committed) for meter in running])
-
-
-def _by_account(spent: Sequence[Spent]) -> dict[str, Spent]:
-    return {each.account: each for each in spent}
-
-
-class _Memory:
-    """What is known of before."""
-
-    def __init__(self) -> None:
-        self.before: dict[Period, dict[str, Spent]] = {}
-        """By requests before this process …"""
-        self.until_now: dict[Period, dict[str, Spent]] = {}
-        """… and by its own too."""
-        self.replaced: set[str] = set()
-        self.leases: dict[tuple[str, str, int, str], int] = {}
-
-    def spent(self, account: Account, period: Period, rate: ExchangeRate | None) -> int:
-        """In the account's currency; what is known in the other alone is converted where that can be."""
-        known = self.until_now if account.id in self.replaced else self.before
-        found = known.get(period, {}).get(account.id)
-        if found is None:
-            return 0
-        if account.currency is Currency.SATS:
-            more = Cost.of(found.usd_only, Currency.USD, rate).sats
-            return found.sats + (more or 0)
-        more_usd = Cost.of(found.sats_only, Currency.SATS, rate).usd
-        return found.usd + (more_usd or 0)
+            await self.store.lease([_lease(meter, meter.committed) for meter in ahead])
 
 
 def _bound(request: ChatRequest, default_output: int) -> Callable[[Deployment, Rates], Pico]:

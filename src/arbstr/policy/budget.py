@@ -9,7 +9,8 @@ reserved, also where it ends in a later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Sequence
 
 from arbstr.domain.money import Cost, Currency, amount_text
 from arbstr.policy.meters import GATEWAY, Account, Happening, Meter, Period
@@ -44,7 +45,7 @@ class Refusal:
 class Part:
     """What a hold has in the windows of one account."""
 
-    __slots__ = ("account", "amount", "limited", "running")
+    __slots__ = ("account", "amount", "era", "limited", "running")
 
     def __init__(self, account: Account, running: tuple[Meter, ...], limited: tuple[Meter, ...], amount: int) -> None:
         self.account = account
@@ -53,6 +54,12 @@ class Part:
         self.limited = limited
         """… and those in which it has reserved ``amount``."""
         self.amount = amount
+        self.era = account.era
+
+    @property
+    def held(self) -> int:
+        """What of it is still reserved: nothing, once the account counts in another currency."""
+        return self.amount if self.era == self.account.era else 0
 
 
 class Hold:
@@ -89,7 +96,7 @@ class Hold:
         """All that is committed where this is reserved is leased, too."""
         for part in self.parts:
             for meter in part.limited:
-                if meter.leased < meter.spent + meter.reserved:
+                if meter.leased < meter.spent + meter.reserved and meter.limit is not None:
                     return False
         return True
 
@@ -100,11 +107,16 @@ class Hold:
 
     def grow(self, bound: Callable[[Currency], int]) -> Refusal | None:
         """Reserve as much as ``bound`` says, where less is; all or nothing."""
-        more = [max(0, bound(part.account.currency) - part.amount) for part in self.parts]
+        if not self._open:
+            return None
+        more = [
+            max(0, bound(part.account.currency) - part.amount) if part.era == part.account.era else 0
+            for part in self.parts
+        ]
         for part, amount in zip(self.parts, more, strict=True):
-            refusal = _refusal(part.account, part.limited, amount)
-            if refusal is not None:
-                return refusal
+            full = _full(part.account, part.limited, amount)
+            if full is not None:
+                return Refusal(full, amount)
         for part, amount in zip(self.parts, more, strict=True):
             self._book.add(part, amount)
         return None
@@ -114,28 +126,30 @@ class Hold:
         if not self._open:
             return
         self._open = False
+        sats, usd = (0, 0) if cost is None else (cost.sats or 0, cost.usd or 0)
         for part in self.parts:
-            account, held = part.account, part.amount
-            spent = 0 if cost is None else cost.within(account.currency) or 0
+            account, held = part.account, part.held
+            spent, elsewhere = (sats, usd) if account.currency is Currency.SATS else (usd, sats)
             if spent:
                 account.settled += 1
                 account.settled_cost += spent
-                for meter in part.running:
-                    meter.spent += spent
             for meter in part.limited:
                 meter.reserved -= held
-                if spent > held:
+                if 0 < held < spent:
                     self._book.overran(meter)
+            for meter in part.running:  # also those that had no limit when the request began, and have one now
+                meter.spent += spent
+                meter.elsewhere += elsewhere
                 if meter.spent + meter.reserved >= meter.alarm:
                     self._book.look(meter)
 
 
-def _refusal(account: Account, limited: tuple[Meter, ...], amount: int) -> Refusal | None:
-    """Why ``amount`` more cannot be reserved, if it cannot."""
-    if account.hard:
+def _full(account: Account, limited: Sequence[Meter], amount: int) -> Meter | None:
+    """The first window in which ``amount`` more cannot be reserved. Nothing always can: what is free is not refused."""
+    if account.hard and amount:
         for meter in limited:
             if meter.limit is not None and amount > meter.limit - meter.spent - meter.reserved:
-                return Refusal(meter, amount)
+                return meter
     return None
 
 
@@ -151,15 +165,23 @@ class Book:
         self._tell = tell
         self._lease = lease
         self.accounts: dict[str, Account] = {}
+        self._latest = -math.inf
 
-    def reserve(self, accounts: Iterable[Account], bound: Callable[[Currency], int], now: float) -> Hold | Refusal:
+    def at(self, now: float) -> float:
+        """``now``, or the latest instant that was ever asked for: a clock that is set back opens no closed window, and
+        all accounts stand in windows of the same instant. Seconds since the epoch."""
+        if now > self._latest:
+            self._latest = now
+        return self._latest
+
+    def reserve(self, accounts: Sequence[Account], bound: Callable[[Currency], int], now: float) -> Hold | Refusal:
         """Set aside ``bound``, in each currency's smallest units, in all running windows of ``accounts``, or in none.
 
         ``now`` is in seconds since the epoch. Where a limit is hard, of N requests at once exactly
         ``floor(available / bound)`` are given a hold.
         """
         parts: list[Part] = []
-        charged_at = now
+        now = self.at(now)
         amounts: dict[Currency, int] = {}
         for account in accounts:
             running = account.running(now)
@@ -170,21 +192,30 @@ class Book:
                 if currency not in amounts:
                     amounts[currency] = bound(currency)
                 amount = amounts[currency]
-                refusal = _refusal(account, limited, amount)
-                if refusal is not None:
-                    if refusal.meter.is_low():  # else one request was too large for a budget that is not used up
-                        self._once(Happening.EXHAUSTED, refusal.meter)
-                    return refusal
+                if _full(account, limited, amount) is not None:
+                    return self._refuse(accounts, bound, now)
             parts.append(Part(account, running, limited, amount))
-            if running[0].start > charged_at:  # the clock was set back, and a closed window is not opened again
-                charged_at = running[0].start
         for part in parts:
             amount = part.amount
             for meter in part.limited:
                 meter.reserved += amount
                 if meter.spent + meter.reserved >= meter.alarm:
                     self.look(meter)
-        return Hold(self, parts, charged_at)
+        return Hold(self, parts, now)
+
+    def _refuse(self, accounts: Sequence[Account], bound: Callable[[Currency], int], now: float) -> Refusal:
+        """Why: of all windows without room the one that ends last, for before that it is of no use to come again."""
+        lacking: list[Refusal] = []
+        for account in accounts:
+            account.running(now)
+            for meter in account.limited:
+                amount = bound(account.currency)
+                if _full(account, (meter,), amount) is not None:
+                    lacking.append(Refusal(meter, amount))
+        for refusal in lacking:
+            if refusal.meter.is_low():  # else one request was too large for a budget that is not used up
+                self._once(Happening.EXHAUSTED, refusal.meter)
+        return max(lacking, key=lambda each: each.meter.end)
 
     def add(self, part: Part, amount: int) -> None:
         """Reserve so much more."""

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from arbstr.domain.money import Currency
+from arbstr.domain.money import Cost, Currency
 from arbstr.domain.routing import BudgetSettings
 
 
@@ -58,6 +58,7 @@ class Meter:
     __slots__ = (
         "account",
         "alarm",
+        "elsewhere",
         "end",
         "leased",
         "limit",
@@ -76,6 +77,8 @@ class Meter:
         self.start = start
         self.end = period.end(start)
         self.spent = 0
+        self.elsewhere = 0
+        """The same in the other currency, as far as it is known there: the account's may change."""
         self.reserved = 0
         self.leased = 0
         """What is written down as spent if the process dies. Never less than what is spent and reserved where the
@@ -151,6 +154,7 @@ class Account:
         "_running",
         "_until",
         "currency",
+        "era",
         "hard",
         "id",
         "lease_share",
@@ -168,6 +172,8 @@ class Account:
         self.id = id
         self.name = name
         self.currency = currency
+        self.era = 0
+        """Goes up with each change of the currency."""
         self.limits: dict[Period, int] = {}
         self.hard = True
         self.threshold = 1.0
@@ -199,6 +205,7 @@ class Account:
         held = self.meters.get(period)
         if held is None or now >= held.end:
             held = self.meters[period] = Meter(self, period, period.start(now))
+            self._until = -math.inf
         return held
 
     def running(self, now: float) -> tuple[Meter, ...]:
@@ -209,11 +216,26 @@ class Account:
             self._until = min(meter.end for meter in self._running)
         return self._running
 
-    def restore(self, period: Period, start: int, *, spent: int, leased: int, now: float) -> None:
-        """What was spent in a window before this process began: the larger of what was logged and what was leased."""
+    def denominate(self, currency: Currency) -> None:
+        """From now on it counts in ``currency``, and has no limits until it is given some. What was spent counts as far
+        as it is known there. Requests that are under way will be charged in it, and have nothing reserved in it."""
+        if currency is self.currency:
+            return
+        self.currency = currency
+        self.era += 1
+        self.settled = self.settled_cost = 0
+        self.limits = {}
+        for meter in self.meters.values():
+            meter.spent, meter.elsewhere = meter.elsewhere, meter.spent
+            meter.reserved = meter.leased = 0
+            meter.warned.clear()
+            meter.adopt()
+        self._until = -math.inf
+
+    def restore(self, period: Period, start: int, past: Cost, *, now: float) -> None:
+        """What was spent, before this process began, in the window of ``period`` that began at ``start``."""
         self.restored.add(period)
         meter = self.meter(period, now)
         if meter.start == start:
-            meter.spent += max(spent, leased)
-            meter.leased = max(meter.leased, leased)
-            meter.set_alarm()
+            meter.spent += past.within(self.currency) or 0
+            meter.elsewhere += past.within(self.currency.other) or 0
