@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from arbstr.config import load
 from arbstr.config.template import TEMPLATE, write_template
+from arbstr.domain.limits import Limits
+from arbstr.domain.money import ExchangeRate
+from arbstr.domain.routing import BudgetSettings
 from tests.config.written import compiled
 
 
@@ -33,6 +37,11 @@ def test_its_commented_settings_are_right_too(tmp_path: Path) -> None:
     assert sorted(config.snapshot.routes) == ["assistant", "gpt-4o", "gpt-4o-mini", "llama3.2"]
     assert [rule.name for rule in config.snapshot.rules] == ["frugal"]
     assert config.providers[0].key_source == "${OPENAI_API_KEY}"
+    assert config.snapshot.budget == BudgetSettings(day=100_000 * 10**6)
+    assert config.snapshot.limits == Limits(rpm=600, max_parallel=50)
+    assert config.snapshot.exchange_rate == ExchangeRate.of(Decimal(1000))
+    assert config.snapshot.auth_required
+    assert len(config.alerts) == 1
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

@@ -18,7 +18,8 @@ TEMPLATE = """\
 # stands here: ARBSTR_SERVER__LISTEN is [server] listen. Durations are "100ms", "30s", "1h", or seconds as a number.
 
 [server]
-# Where to listen. Beyond loopback, where others can reach it and spend your money, it needs the second line too.
+# Where to listen. Beyond loopback, where others can reach it and spend your money, it needs gateway keys
+# (`arbstr keys create NAME`), or the second line.
 listen = "127.0.0.1:8080"
 #allow_unauthenticated = true
 
@@ -34,7 +35,9 @@ base_url = "https://api.openai.com/v1"
 #api_key = "${OPENAI_API_KEY}"
 models = ["gpt-4o", "gpt-4o-mini"]
 # Satoshis per 1,000 tokens: dollars per million tokens, times the satoshis that a dollar buys, divided by 1,000.
-# These are $2.50 and $10 at 1,000 satoshis a dollar.
+# These are $2.50 and $10 at 1,000 satoshis a dollar. Without these lines the price catalogue has the prices of
+# providers that are known, in dollars. A price in dollars of your own is a table:
+# rates = { input = 2.5, output = 10, cached_input = 1.25 }
 input_rate = 2.5
 output_rate = 10
 #base_fee = 0.1
@@ -58,6 +61,25 @@ output_rate = 10
 #name = "frugal"
 #max_sats_per_1k_output = 5
 #keywords = ["summarise", "translate"]
+
+# What a dollar is worth in satoshis, where some prices or budgets are in the one and some in the other. It can also be
+# asked for, of several sources.
+#[pricing.exchange]
+#sats_per_usd = 1000
+
+# What may be spent by all together: a request that may exceed it is refused. Keys can have budgets of their own.
+#[budget]
+#currency = "sats"
+#max_cost_per_day = 100_000
+
+# What each caller may use: each key, or each address where no key is asked for.
+#[limits]
+#rpm = 600
+#max_parallel = 50
+
+# Ask callers for a key even before the first one was made.
+#[auth]
+#required = true
 
 # Whom to tell of spent budgets, keys that stopped working and circuits that opened. Also by "slack" and "email".
 #[[alerts]]
