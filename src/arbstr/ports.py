@@ -22,7 +22,7 @@ from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.domain.request import ChatRequest, Wishes
 from arbstr.domain.routing import Deployment
 from arbstr.domain.secret import Secret
-from arbstr.domain.statistics import Bucket, Filter, Group, Point, Savings, Statistics
+from arbstr.domain.statistics import Bucket, Filter, Group, Point, Savings, Sort, Statistics
 from arbstr.policy.key_changes import KeyChange
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -159,8 +159,6 @@ class Page(msgspec.Struct, frozen=True):
     estimated: bool = False
     next_cursor: str | None = None
     """Where the next page begins; None where there is none."""
-    since: float | None = None
-    until: float | None = None
 
 
 class LogHealth(msgspec.Struct, frozen=True):
@@ -181,13 +179,19 @@ class RequestLog(RecordSink, Protocol):
 
     async def page(
         self,
+        which: Filter,
         *,
-        page: int,
+        page: int = 1,
         per_page: int,
-        order: str = "desc",
-        key_id: str | None = None,
+        sort: Sort = Sort.TIMESTAMP,
+        descending: bool = True,
+        cursor: str | None = None,
     ) -> Page:
-        """Of all entries, or of those of one key. Raises LogUnavailable where the log cannot be read."""
+        """The ``page``-th page, from 1, of the entries that match; with ``cursor``, the ``next_cursor`` of a page with
+        the same filter, sort and order, the one that follows it.
+
+        Raises LogUnavailable where the log cannot be read, and InvalidRequest for a cursor that is none.
+        """
         ...
 
     async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from arbstr.domain.errors import LogUnavailable
+from arbstr.domain.statistics import Filter
 from arbstr.store.connection import open_writer
 from arbstr.store.reader import Reader
 from arbstr.store.sqlite import SqliteLog
@@ -22,8 +23,8 @@ async def test_entries_come_newest_first_in_pages(tmp_path: Path) -> None:
         log.request(request(model=name, timestamp=1_800_000_000 + time))
     log.flush(20)
 
-    pages = [await log.page(page=number, per_page=2) for number in (1, 2, 3, 4)]
-    upward = await log.page(page=1, per_page=10, order="asc")
+    pages = [await log.page(Filter(), page=number, per_page=2) for number in (1, 2, 3, 4)]
+    upward = await log.page(Filter(), page=1, per_page=10, descending=False)
 
     await log.aclose()
     assert [[entry["model"] for entry in page.entries] for page in pages] == [["d2", "d1"], ["c", "b"], ["a"], []]
@@ -38,7 +39,7 @@ async def test_a_page_beyond_the_last_is_empty(tmp_path: Path, page: int) -> Non
     log.request(request())
     log.flush(20)
 
-    found = await log.page(page=page, per_page=100)
+    found = await log.page(Filter(), page=page, per_page=100)
 
     await log.aclose()
     assert (found.entries, found.total) == ([], 1)
@@ -53,13 +54,13 @@ async def test_filters_narrow_entries_and_total(tmp_path: Path) -> None:
     log.flush(20)
 
     found = [
-        await log.page(page=1, per_page=10, model="b"),
-        await log.page(page=1, per_page=10, model="b", provider="alpha"),
-        await log.page(page=1, per_page=10, success=False),
-        await log.page(page=1, per_page=10, streaming=False),
-        await log.page(page=1, per_page=10, since=200.0, until=300.0),
-        await log.page(page=1, per_page=10, model="' OR 1 --"),
-        await log.page(page=1, per_page=10, model="\ud800"),
+        await log.page(Filter(model="b"), page=1, per_page=10),
+        await log.page(Filter(model="b", provider="alpha"), page=1, per_page=10),
+        await log.page(Filter(success=False), page=1, per_page=10),
+        await log.page(Filter(streaming=False), page=1, per_page=10),
+        await log.page(Filter(since=200.0, until=300.0), page=1, per_page=10),
+        await log.page(Filter(model="' OR 1 --"), page=1, per_page=10),
+        await log.page(Filter(model="\ud800"), page=1, per_page=10),
     ]
 
     await log.aclose()
@@ -73,7 +74,6 @@ async def test_filters_narrow_entries_and_total(tmp_path: Path) -> None:
         [],
     ]
     assert [page.total for page in found] == [2, 1, 1, 2, 1, 0, 0]
-    assert (found[4].since, found[4].until) == (200.0, 300.0)
 
 
 async def test_a_key_sees_its_own_entries_alone(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ async def test_a_key_sees_its_own_entries_alone(tmp_path: Path) -> None:
         log.request(record)
     log.flush(20)
 
-    page = await log.page(page=1, per_page=10, key_id="key_1")
+    page = await log.page(Filter(key_id="key_1"), page=1, per_page=10)
     found = [await log.find(each.correlation_id, key_id="key_1") for each in (own, other, nobodys)]
-    stranger = await log.page(page=1, per_page=10, key_id="key_3")
+    stranger = await log.page(Filter(key_id="key_3"), page=1, per_page=10)
 
     await log.aclose()
     assert ([entry["id"] for entry in page.entries], page.total) == ([own.correlation_id], 1)
@@ -115,12 +115,12 @@ async def test_reading_goes_on_while_rows_are_written(tmp_path: Path) -> None:
     for _ in range(100):
         for _ in range(20):
             log.request(request())
-        page = await log.page(page=1, per_page=10_000)
+        page = await log.page(Filter(), page=1, per_page=10_000)
         assert len(page.entries) == page.total
         totals.append(page.total)
 
     log.flush(20)
-    last = await log.page(page=1, per_page=1)
+    last = await log.page(Filter(), page=1, per_page=1)
     await log.aclose()
     assert totals == sorted(totals)
     assert last.total == 2000
@@ -140,11 +140,11 @@ async def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     reader = Reader(tmp_path / "log.db", timeout=0.0)
 
     with pytest.raises(LogUnavailable, match="in time"):
-        await reader.page(page=1, per_page=1, streaming=False)
+        await reader.page(Filter(streaming=False), page=1, per_page=1)
 
     reader.close()
     patient = Reader(tmp_path / "log.db", timeout=20)
-    assert (await patient.page(page=1, per_page=1, streaming=False)).total == 50_000
+    assert (await patient.page(Filter(streaming=False), page=1, per_page=1)).total == 50_000
     patient.close()
 
 

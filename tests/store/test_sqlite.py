@@ -14,6 +14,7 @@ from arbstr.domain.money import MicroSats, NanoUsd
 from arbstr.domain.record import CostSource, StreamStatus
 from arbstr.domain.request import Needs
 from arbstr.domain.routing import Plan, Route, Strategy
+from arbstr.domain.statistics import Filter
 from arbstr.policy.decision import shown
 from arbstr.ports import RecordSink, RequestLog
 from arbstr.store.errors import StoreError
@@ -187,7 +188,7 @@ async def test_the_same_id_twice_is_one_row(tmp_path: Path) -> None:
     log.request(other)
     log.flush(10)
 
-    page = await log.page(page=1, per_page=10, order="asc")
+    page = await log.page(Filter(), page=1, per_page=10, descending=False)
     await log.aclose()
     assert [entry["model"] for entry in page.entries] == ["first", "gpt-4o"]
     assert log.health().dropped == 0
@@ -232,7 +233,7 @@ async def test_long_texts_are_cut(tmp_path: Path) -> None:
     log.request(request(model="n" * 1_000_000))
     log.flush(10)
 
-    page = await log.page(page=1, per_page=10, order="asc")
+    page = await log.page(Filter(), page=1, per_page=10, descending=False)
     entry = await log.find(long.correlation_id)
     await log.aclose()
     assert entry is not None
@@ -251,7 +252,7 @@ async def test_ten_thousand_rows_arrive(tmp_path: Path) -> None:
         log.request(request(input_tokens=number))
     assert log.flush(60)
 
-    page = await log.page(page=1, per_page=1)
+    page = await log.page(Filter(), page=1, per_page=1)
     await log.aclose()
     database = sqlite3.connect(tmp_path / "log.db")
     found = database.execute("SELECT count(*), sum(input_tokens), sum(cost_micro_sats) FROM requests").fetchone()
@@ -273,7 +274,7 @@ async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     assert log.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log.db", "log.db.lock"]
     again = SqliteLog.open(tmp_path / "log.db", on_problem=Problems())
-    assert (await again.page(page=1, per_page=1)).total == 1
+    assert (await again.page(Filter(), page=1, per_page=1)).total == 1
     again.close()
 
 
@@ -286,7 +287,7 @@ async def test_a_closed_log_refuses_politely(tmp_path: Path) -> None:
 
     assert log.health().dropped == 1
     with pytest.raises(LogUnavailable, match="closed"):
-        await log.page(page=1, per_page=1)
+        await log.page(Filter(), page=1, per_page=1)
 
 
 def test_a_file_that_cannot_be_opened_leaves_no_lock(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from arbstr.domain.errors import LogUnavailable
+from arbstr.domain.statistics import Filter
 from arbstr.store.connection import open_writer
 from arbstr.store.sqlite import SqliteLog
 from arbstr.store.writer import Writer
@@ -32,7 +33,7 @@ async def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
         log.request(request())
     fields = problems.wait_for(CANNOT)
     locked = log.health()
-    seen_meanwhile = await log.page(page=1, per_page=1)
+    seen_meanwhile = await log.page(Filter(), page=1, per_page=1)
     other.execute("ROLLBACK")
     other.close()
     written = log.flush(20)
@@ -44,7 +45,7 @@ async def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
     assert "recovered" not in fields
     assert problems.wait_for(AGAIN) == {"recovered": True, "dropped": 0}
     assert problems.events == [CANNOT, AGAIN]
-    assert (await log.page(page=1, per_page=1)).total == 1000
+    assert (await log.page(Filter(), page=1, per_page=1)).total == 1000
     assert (log.health().ok, log.health().written, log.health().queued) == (True, 1000, 0)
     await log.aclose()
 
@@ -157,14 +158,14 @@ async def test_a_deleted_file_is_begun_anew(tmp_path: Path) -> None:
     log = SqliteLog.open(tmp_path / "log.db", on_problem=problems)
     log.request(request())
     log.flush(20)
-    before = await log.page(page=1, per_page=1)
+    before = await log.page(Filter(), page=1, per_page=1)
 
     (tmp_path / "log.db").unlink()
     log.request(request())
     flushed = log.flush(20)
 
     problems.wait_for(AGAIN)
-    after = await log.page(page=1, per_page=1)
+    after = await log.page(Filter(), page=1, per_page=1)
     await log.aclose()
     assert (before.total, after.total) == (1, 1)
     assert flushed
@@ -185,12 +186,12 @@ async def test_a_folder_that_goes_and_comes_back_loses_no_row(tmp_path: Path) ->
     log.request(request())
     problems.wait_for(CANNOT)
     with pytest.raises(LogUnavailable, match="unable to open"):
-        await log.page(page=1, per_page=1)
+        await log.page(Filter(), page=1, per_page=1)
     (tmp_path / "away").rename(folder)
     flushed = log.flush(20)
 
     assert flushed
-    assert (await log.page(page=1, per_page=1)).total == 2
+    assert (await log.page(Filter(), page=1, per_page=1)).total == 2
     assert problems.events[-1] == AGAIN
     assert log.health().ok
     await log.aclose()

@@ -12,6 +12,7 @@ from arbstr.dialects.openai import model_object, models_list
 from arbstr.domain.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from arbstr.domain.health import CircuitState
 from arbstr.domain.routing import Deployment, ProviderView, Snapshot
+from arbstr.domain.statistics import Filter
 from arbstr.edge import respond
 from arbstr.edge.caller import HttpCaller
 from arbstr.edge.context import Context, Request
@@ -168,15 +169,15 @@ async def requests(context: Context, request: Request) -> None:
         raise InvalidRequest(f"order is {order!r}, expected asc or desc", param="order")
     no_more(query, expected="page, per_page or order")
     own = request.key.id if request.key is not None else None
-    found = await context.request_log.page(page=page, per_page=per_page, order=order, key_id=own)
+    found = await context.request_log.page(Filter(key_id=own), page=page, per_page=per_page, descending=order == "desc")
     answer = {
         "data": found.entries,
         "page": page,
         "per_page": per_page,
         "total": found.total,
         "total_pages": -(-found.total // per_page),
-        "since": found.since,
-        "until": found.until,
+        "since": None,
+        "until": None,
     }
     await respond.json(request.send, request.id, answer)
 

@@ -6,23 +6,14 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from arbstr.domain.statistics import Filter, Sort
 from arbstr.ports import Page
+from arbstr.store.pages import page_of
 from arbstr.store.read_pool import ReadPool
-from arbstr.store.rows import entry, entry_with_attempts, storable, time_text
+from arbstr.store.rows import entry_with_attempts, storable
 
 THREADS = 2
 """Queries at a time."""
-
-_ORDERS = {"asc": "timestamp ASC, id ASC", "desc": "timestamp DESC, id DESC"}
-_FILTERS = {
-    "since": "timestamp >= ?",
-    "until": "timestamp < ?",
-    "model": "model = ?",
-    "provider": "provider = ?",
-    "success": "success = ?",
-    "streaming": "streaming = ?",
-    "key_id": "key_id = ?",
-}
 
 
 class Reader:
@@ -37,44 +28,20 @@ class Reader:
 
     async def page(
         self,
+        which: Filter,
         *,
-        page: int,
+        page: int = 1,
         per_page: int,
-        order: str = "desc",
-        since: float | None = None,
-        until: float | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        success: bool | None = None,
-        streaming: bool | None = None,
-        key_id: str | None = None,
+        sort: Sort = Sort.TIMESTAMP,
+        descending: bool = True,
+        cursor: str | None = None,
     ) -> Page:
-        """The ``page``-th page, from 1, of the entries that match every filter given; ``total`` counts all of them.
-
-        ``order`` is ``desc``, newest first, or ``asc``. ``since`` is part of the range, ``until`` is not; both are in
-        seconds since the epoch.
-        """
-        given = {
-            "since": None if since is None else time_text(since),
-            "until": None if until is None else time_text(until),
-            "model": storable(model),
-            "provider": storable(provider),
-            "success": success,
-            "streaming": streaming,
-            "key_id": storable(key_id),
-        }
-        filters = {name: value for name, value in given.items() if value is not None}
-        where = " AND ".join(_FILTERS[name] for name in filters) or "1"
-        values = list(filters.values())
-        offset = (page - 1) * per_page
+        """As :meth:`~arbstr.ports.RequestLog.page`."""
 
         def work(connection: sqlite3.Connection) -> Page:
-            (total,) = connection.execute(f"SELECT count(*) FROM requests WHERE {where}", values).fetchone()
-            entries: list[dict[str, Any]] = []
-            if offset < total:  # beyond, nothing; and a number too large for SQLite stays here
-                query = f"SELECT * FROM requests WHERE {where} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
-                entries = [entry(row) for row in connection.execute(query, [*values, per_page, offset])]
-            return Page(entries=entries, total=total, since=since, until=until)
+            return page_of(
+                connection, which, page=page, per_page=per_page, sort=sort, descending=descending, cursor=cursor
+            )
 
         return await self._pool.run(work)
 

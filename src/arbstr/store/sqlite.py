@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arbstr.domain.record import AttemptRecord, RequestRecord
+from arbstr.domain.statistics import Filter, Sort
 from arbstr.ports import LogHealth, Page
 from arbstr.store.connection import open_writer
 from arbstr.store.lock import ServingLock
@@ -68,30 +69,17 @@ class SqliteLog:
 
     async def page(
         self,
+        which: Filter,
         *,
-        page: int,
+        page: int = 1,
         per_page: int,
-        order: str = "desc",
-        since: float | None = None,
-        until: float | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        success: bool | None = None,
-        streaming: bool | None = None,
-        key_id: str | None = None,
+        sort: Sort = Sort.TIMESTAMP,
+        descending: bool = True,
+        cursor: str | None = None,
     ) -> Page:
-        """One page of the entries, newest first unless ``order`` is ``asc``; see :meth:`Reader.page`."""
+        """One page of the entries that match; see :class:`~arbstr.ports.RequestLog`."""
         return await self._reader.page(
-            page=page,
-            per_page=per_page,
-            order=order,
-            since=since,
-            until=until,
-            model=model,
-            provider=provider,
-            success=success,
-            streaming=streaming,
-            key_id=key_id,
+            which, page=page, per_page=per_page, sort=sort, descending=descending, cursor=cursor
         )
 
     async def find(self, request_id: str, *, key_id: str | None = None) -> dict[str, Any] | None:
