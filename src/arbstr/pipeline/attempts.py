@@ -77,7 +77,7 @@ class Attempts:
         last: tuple[UpstreamFailure, Deployment] | None = None
         while queue:
             candidate = self._take(queue)
-            if exchange.failed_cost is not None and not self.state.spending.affords(candidate, exchange):
+            if exchange.failed_cost is not None and not await self.state.spending.affords(candidate, exchange):
                 continue  # what failed has cost something, and this one too would be more than may be spent
             outcome = await self._ask(candidate, queue, request, exchange)
             if isinstance(outcome, Answer):
@@ -121,7 +121,7 @@ class Attempts:
         made = sum(1 for attempt in exchange.attempts if attempt.provider == provider) if exchange.attempts else 0
         for nth in range(max(1, exchange.snapshot.retry.max_attempts - made)):
             if failure is not None:
-                if exchange.failed_cost is not None and not self.state.spending.affords(candidate, exchange):
+                if exchange.failed_cost is not None and not await self.state.spending.affords(candidate, exchange):
                     return failure
                 wait = self._pause(failure, nth, exchange, alone=self._alone(others))
                 now = self.clock.monotonic()

@@ -166,8 +166,9 @@ class Spending:
         if self.store is not None and not outcome.covered:
             await self._wait_until_written(outcome)
 
-    def affords(self, candidate: Candidate, exchange: Exchange) -> bool:
-        """Whether another attempt fits ceilings and budgets, on top of what failed ones have cost."""
+    async def affords(self, candidate: Candidate, exchange: Exchange) -> bool:
+        """Whether another attempt fits ceilings and budgets, on top of what failed ones have cost; on return it is set
+        aside and written down. Raises BudgetUnavailable."""
         failed, worst = exchange.failed_cost, candidate.worst_cost(exchange.rate)
         if failed is None or worst is None:
             return True
@@ -176,7 +177,13 @@ class Spending:
             if (needed.within(ceiling.currency) or 0) > ceiling.amount:
                 return False
         hold = exchange.hold
-        return hold is None or hold.grow(lambda currency: needed.within(currency) or 0) is None
+        if hold is None:
+            return True
+        if hold.grow(lambda currency: needed.within(currency) or 0) is not None:
+            return False
+        if self.store is not None and not hold.covered:
+            await self._wait_until_written(hold)
+        return True
 
     async def _wait_until_written(self, hold: Hold) -> None:
         until = self._clock.monotonic() + PATIENCE
