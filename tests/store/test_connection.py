@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,32 @@ def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     open_writer(path, wait=1).close()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_dangling_link_becomes_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    """A volume may be linked to before there is anything on it."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "log.db")
+
+    open_writer(tmp_path / "link.db", wait=1).close()
+
+    assert stat.S_IMODE((tmp_path / "log.db").stat().st_mode) == 0o600
+
+
+_BESIDE = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM settings').fetchall()"
+
+
+def test_a_second_connection_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Else the command line, done beside a server, would remove the write-ahead log that the server writes to: what
+    was written then would be in no file, and what others write would not be seen."""
+    path = tmp_path / "log.db"
+    first = open_writer(path, wait=1)
+    open_writer(path, wait=1).close()
+    wal = path.with_name("log.db-wal").stat().st_ino
+
+    subprocess.run([sys.executable, "-c", _BESIDE, str(path)], check=True)
+
+    assert path.with_name("log.db-wal").stat().st_ino == wal
+    first.close()
 
 
 def test_a_commit_survives_the_process_and_waits_for_no_disk(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -93,7 +94,16 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _create(path: Path) -> None:
+    """Make the file where there is none, for its owner alone.
+
+    One that is there is not opened, not even for a moment: to close it again would give up every lock that SQLite holds
+    on it in this process (sqlite.org/howtocorrupt.html, 2.2). The next process that is done with the file would then
+    take itself for the last one, and remove the write-ahead log beneath us.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError as error:
+        if path.is_dir():
+            raise StoreError(f"{path}: cannot be opened: {os.strerror(errno.EISDIR)}") from error
     except OSError as error:
         raise not_opened(path, error) from error
