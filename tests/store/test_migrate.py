@@ -193,7 +193,7 @@ def test_a_process_killed_in_the_middle_has_done_nothing(tmp_path: Path) -> None
     connection.close()
     assert killed.returncode == -signal.SIGKILL
     assert output == "half is there\n"
-    assert tables == {"requests", "attempts", "keys", "settings", "leases", "removed_spend"}
+    assert tables == {"requests", "attempts", "keys", "settings", "leases", "removed_spend", "slices", "rollups"}
     assert version == (shipped()[-1].version,)
     assert again == 99
 

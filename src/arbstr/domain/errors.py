@@ -27,6 +27,7 @@
     ├── Overloaded               503  this gateway is full
     ├── Draining                 503  this gateway is stopping
     ├── LogUnavailable           503  the request log cannot be read now
+    │   └── QueryTimeout         503  what was asked of it takes too long
     ├── BudgetUnavailable        503  what is spent cannot be written down, so nothing is
     ├── UpstreamTimeout          504  the last failure was a timeout
     └── CallerLeft               499  never sent: there is nobody to tell
@@ -194,6 +195,10 @@ class Draining(GatewayError):
 class LogUnavailable(GatewayError):
     status = 503
     code = "log_unavailable"
+
+
+class QueryTimeout(LogUnavailable):
+    code = "query_timeout"
 
 
 class BudgetUnavailable(GatewayError):

@@ -6,6 +6,12 @@
     writer      the one thread that writes, behind a bounded queue
     reader      what /v1/requests shows
     read_pool   threads that read
+    stats       what /v1/stats, its series and /v1/savings add up
+    filters     which requests are meant, in SQL
+    figures     what is added up, in SQL
+    ranges      a stretch of time as days, hours and edges
+    rollups     sums by hour and by day, which follow the rows
+    rebuild     roll-ups compared with the rows, and made anew
     replay_rows the rows as a replay reads them
     rows        a record as a row, a row as a JSON-ready entry
     keys        the table of keys: its queries, and its changes

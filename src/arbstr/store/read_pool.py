@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from arbstr.domain.errors import LogUnavailable
+from arbstr.domain.errors import LogUnavailable, QueryTimeout
 from arbstr.store.connection import LOCK_WAIT, identity, open_reader
 
 T = TypeVar("T")
@@ -24,12 +24,23 @@ class ReadPool:
 
     ``path`` is absolute. ``threads`` queries run at a time; others wait for their turn, within the same deadline: what
     takes longer than ``timeout`` seconds is stopped. A lock of somebody else is waited for, ``lock_wait`` seconds at
-    most. ``name`` is what is read, in the words of an error: all that goes wrong is raised as LogUnavailable.
+    most. ``name`` is what is read, in the words of an error: all that goes wrong is raised as LogUnavailable, what
+    takes too long as QueryTimeout, which gives the ``advice``.
     """
 
-    def __init__(self, path: Path, *, name: str, threads: int, timeout: float, lock_wait: float = LOCK_WAIT) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        threads: int,
+        timeout: float,
+        lock_wait: float = LOCK_WAIT,
+        advice: str = "",
+    ) -> None:
         self._path = path
         self._name = name
+        self._advice = advice
         self._timeout = timeout
         self._lock_wait = lock_wait
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="arbstr-reader")
@@ -46,9 +57,16 @@ class ReadPool:
             async with asyncio.timeout(self._timeout):
                 return await loop.run_in_executor(self._threads, self._in_transaction, work, deadline)
         except TimeoutError as error:
-            raise LogUnavailable(f"{self._name} did not answer in time.", retry_after=1.0) from error
-        except (sqlite3.Error, OSError) as error:
+            raise self._too_slow() from error
+        except (sqlite3.Error, OSError, ValueError) as error:
+            if time.monotonic() > deadline and _is_stopped(error):
+                raise self._too_slow() from error
             raise LogUnavailable(f"{self._name} cannot be read: {error}.", retry_after=1.0) from error
+
+    def _too_slow(self) -> QueryTimeout:
+        return QueryTimeout(
+            f"{self._name} did not answer in time.{self._advice and ' '}{self._advice}", retry_after=1.0
+        )
 
     def close(self) -> None:
         """Stop what is running, which raises LogUnavailable, and answer no more."""
@@ -81,3 +99,7 @@ class ReadPool:
         connection = open_reader(self._path)
         connection.execute(f"PRAGMA busy_timeout = {self._lock_wait * 1000:.0f}")
         return connection, current
+
+
+def _is_stopped(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT

@@ -15,6 +15,7 @@ from arbstr.domain.record import RequestRecord
 from arbstr.ports import LogHealth
 from arbstr.store.connection import LOCK_WAIT, identity, open_writer
 from arbstr.store.errors import StoreError, is_about_the_row, is_busy, is_full
+from arbstr.store.rollups import Roller
 from arbstr.store.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, attempt_rows, clipped, request_row
 
 BATCH = 500
@@ -91,6 +92,7 @@ class Writer:
         self._given_up = 0
         self._refused_before = 0
         self._alive_at = self._monotonic()
+        self._roller = Roller(self._monotonic)
         self._close_by: float | None = None
         self._wake = threading.Event()
         self._progress = threading.Condition()
@@ -168,6 +170,7 @@ class Writer:
             done = False
         else:
             self._succeeded()
+            self._roll_up()
             done = True
         self._alive_at = self._monotonic()
         self._watch_the_queue()
@@ -208,8 +211,14 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
 
+    def _roll_up(self) -> None:
+        """Now and then, add up what was written. Rows are written whether or not this succeeds."""
+        if self._connection is not None and (problem := self._roller.follow(self._connection)) is not None:
+            self._tell("the roll-ups of the request log are behind", error=problem)
+
     def _settle(self, batch: list[RequestRecord], *, unwritable: int = 0) -> None:
         self._batches.popleft()
+        self._roller.wrote(len(batch) - unwritable)
         with self._progress:
             self._unwritable += unwritable
             self._settled += len(batch)
