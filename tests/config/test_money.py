@@ -337,3 +337,25 @@ def test_a_model_that_is_found_later_stops_nobody(tmp_path: Path, first: str, se
     currencies = {each.rates.currency for each in found.routes["other"].deployments if each.rates is not None}
     assert currencies == {Currency.SATS, Currency.USD}
     assert found.exchange_rate is None
+
+
+# What was saved.
+
+
+def test_savings_are_against_the_dearest_or_a_provider(tmp_path: Path) -> None:
+    """The dearest candidate is the default, and has no name."""
+    assert compiled(tmp_path, ALPHA).snapshot.baseline is None
+    assert compiled(tmp_path, ALPHA + "[savings]\nbaseline = 'dearest'").snapshot.baseline is None
+    assert compiled(tmp_path, ALPHA + "[savings]\nbaseline = 'alpha'").snapshot.baseline == "alpha"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("alfa", '; did you mean "alpha"?'), ("zzz", ", expected dearest or a provider"), ("deerest", '"dearest"?')],
+)
+def test_a_baseline_that_nobody_is_is_refused(tmp_path: Path, name: str, hint: str) -> None:
+    """With the nearest name, where one is near."""
+    (told,) = problems(tmp_path, f"{ALPHA}[savings]\nbaseline = '{name}'")
+
+    assert told.startswith(f'arbstr.toml: savings.baseline: there is no provider "{name}"')
+    assert told.endswith(hint)
