@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from tests.e2e.gateway import gateway
@@ -39,3 +41,17 @@ async def test_without_a_rate_nothing_is_made_up(tmp_path: Path) -> None:
     assert "x-arbstr-cost-usd" not in reply.headers
     assert (row["cost"]["usd"], row["cost"]["sats_per_usd"]) == (None, None)
     assert health["exchange_rate"] is None
+
+
+async def test_what_a_killed_process_had_leased_counts_in_another_currency_too(tmp_path: Path) -> None:
+    """Nobody gets it back by naming the budget in dollars between two starts."""
+    async with gateway(tmp_path, more=RATE):
+        pass  # it makes the database
+    with contextlib.closing(sqlite3.connect(tmp_path / "arbstr.db")) as database, database:
+        database.execute("INSERT INTO leases VALUES ('', 'total', 0, 'sats', 5000 * 1000000)")
+
+    async with gateway(tmp_path, more=f'{RATE}\n[budget]\ncurrency = "usd"\nmax_cost_total = 40') as running:
+        async with running.http.get(f"{running.url}/v1/budget") as response:
+            budget = await response.json()
+
+    assert budget["total"]["spent"] == 5

@@ -53,6 +53,7 @@ class Accounts:
         stack.push_async_callback(spend.aclose)
         state.spending.store = spend
         state.keys = watch.ring
+        state.rate = compiled.snapshot.exchange_rate  # what was leased in the other currency is converted by it
         await state.spending.adopt(compiled.snapshot.budget, watch.ring.keys, state.rate)
         self._budgets = {key.id: key.budgets for key in watch.ring.keys}
         stack.push_async_callback(state.spending.aclose)
