@@ -149,8 +149,12 @@ class TestWhoWouldServe:
 
         both = msgspec.structs.replace(snapshot(UNPRICED, SHORT), budget=BudgetSettings(day=1))
 
+        in_usd = msgspec.structs.replace(both, budget=BudgetSettings(Currency.USD, day=1))
+
         assert Replay(among).decide(row()).code == "unpriced_model"
         assert provider(Replay(both).decide(row())) == "short"
+        assert Replay(in_usd).decide(row()).code == "unpriced_model"
+        assert provider(Replay(in_usd).decide(row(sats_per_usd=1000.0))) == "short"
         assert provider(Replay(snapshot(UNPRICED)).decide(row())) == "unpriced"
 
     @pytest.mark.parametrize("matched", [Matched.HEADER, Matched.KEY])

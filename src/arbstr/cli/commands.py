@@ -14,6 +14,7 @@ from arbstr.cli.explain import explain
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.cli.keys import keys
 from arbstr.cli.prices import prices
+from arbstr.cli.replay import replay
 from arbstr.config import Compiled, ConfigError, leaves, units
 from arbstr.config.compile import keys_missing
 from arbstr.config.mock import load_mock
@@ -166,3 +167,4 @@ def models(context: click.Context) -> None:
 arbstr.add_command(explain)
 arbstr.add_command(keys)
 arbstr.add_command(prices)
+arbstr.add_command(replay)

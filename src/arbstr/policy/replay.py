@@ -124,7 +124,9 @@ class Replay:
         self._answers = 0
         self._out: frozenset[str] = frozenset()
         budget = snapshot.budget
-        self._priced_only = budget.limited and budget.hard and budget.refuses_unpriced
+        held = budget.limited and budget.hard and budget.refuses_unpriced
+        self._currencies = (budget.currency,) if held else ()
+        """In which a price must be known."""
         self._rated: float | None = None
         """What the last row says of the exchange rate, and what holds by that."""
         self._terms = self._terms_for(snapshot.exchange_rate)
@@ -238,7 +240,7 @@ class Replay:
         return Standing.OPEN if deployment.provider in self._out else Standing.READY
 
     def _terms_for(self, rate: ExchangeRate | None) -> Terms:
-        return Terms(rate=rate, bound=_nothing if self._priced_only else None, priced_only=self._priced_only)
+        return Terms(rate=rate, bound=_any_price if self._currencies else None, currencies=self._currencies)
 
 
 MOST_PENDING = 10_000
@@ -253,6 +255,6 @@ def _rate(sats_per_usd: float | None) -> ExchangeRate | None:
     return None if sats_per_usd is None else ExchangeRate(max(1, round(sats_per_usd * 1_000_000)))
 
 
-def _nothing(deployment: Deployment, rates: Rates) -> Pico:
-    """No ceiling is looked at: nobody needs to know the most that a request can cost."""
-    return 0
+def _any_price(deployment: Deployment, rates: Rates) -> Pico:
+    """No ceiling is looked at, so that of the most that a request can cost only one thing matters: whether it is 0."""
+    return rates.bound(1, 1)
