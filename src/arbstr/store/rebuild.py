@@ -121,7 +121,7 @@ def _forget(connection: sqlite3.Connection) -> None:
         connection.execute(delete, [facet, 1, kept_from])
         connection.execute(delete, [facet, DAY, today])
     for (facet, _, _, kind), totals in half_day.items():
-        add(connection, (facet, DAY, today, kind), totals)
+        add(connection, {(facet, DAY, today, kind): totals})
     connection.execute("DELETE FROM slices WHERE id NOT IN (SELECT slice FROM rollups)")
     counted = mark(connection) if removed is not None else 0
     before = "" if removed is None else text(removed)

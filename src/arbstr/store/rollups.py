@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from arbstr.policy.totals import Totals
@@ -37,7 +37,7 @@ Slice = tuple[Any, ...]
 Rollup = tuple[int, int, int, Slice]
 """Facet, span, start, and which requests: what a roll-up is of."""
 
-_PLACES = {facet: tuple(name in names for name in DIMENSIONS) for facet, names in FACETS.items()}
+_PLACES = {facet: tuple(name in names for name in DIMENSIONS) for facet, names in FACETS.items() if facet != FULL}
 
 _MARK = "SELECT value FROM settings WHERE name = 'rolled_up'"
 _SET_MARK = "UPDATE settings SET value = ? WHERE name = 'rolled_up'"
@@ -76,8 +76,7 @@ def roll(connection: sqlite3.Connection, *, chunk: int = CHUNK) -> int:
         (last,) = connection.execute(_NEXT, [done, chunk]).fetchone()
         if last is None:
             return 0
-        for of, totals in folded(connection.execute(_NEW, [done, last])).items():
-            add(connection, of, totals)
+        add(connection, folded(connection.execute(_NEW, [done, last])))
         connection.execute(_SET_MARK, [last])
         (count,) = connection.execute(_COUNT, [done, last]).fetchone()
         return int(count)
@@ -85,34 +84,52 @@ def roll(connection: sqlite3.Connection, *, chunk: int = CHUNK) -> int:
 
 def folded(rows: Iterable[Any]) -> dict[Rollup, Totals]:
     """The roll-ups, of every facet and both spans, of what BY_SLICE has told of some rows."""
-    found: dict[Rollup, Totals] = {}
+    hours: dict[Rollup, Totals] = {}
     for row in rows:
         hour = _hour(row[0])
-        day = hour // DAY * DAY
         kind = tuple(row[1 : 1 + len(DIMENSIONS)])
         totals = read(row[1 + len(DIMENSIONS) :])
+        hours[FULL, 1, hour, kind] = totals
         for facet, places in _PLACES.items():
             part = tuple([value if used else None for value, used in zip(kind, places, strict=True)])
-            for of in ((facet, 1, hour, part), (facet, DAY, day, part)):
-                if (sum_ := found.get(of)) is None:
-                    sum_ = found[of] = Totals()
-                sum_.merge(totals)
-    return found
+            _merge(hours, (facet, 1, hour, part), totals)
+    days: dict[Rollup, Totals] = {}
+    by_day: dict[Rollup, list[Totals]] = {}
+    for (facet, _, hour, kind), totals in hours.items():
+        by_day.setdefault((facet, DAY, hour // DAY * DAY, kind), []).append(totals)
+    for of, parts in by_day.items():
+        if len(parts) == 1:  # as a rule: and nobody changes what is found here
+            days[of] = parts[0]
+        else:
+            for totals in parts:
+                _merge(days, of, totals)
+    return hours | days
 
 
 _hour = functools.lru_cache(maxsize=64)(hour_of)
 
 
-def add(connection: sqlite3.Connection, of: Rollup, totals: Totals) -> None:
-    """Add to one roll-up, which may not be there yet."""
-    facet, span, start, kind = of
-    found = connection.execute(_FIND_SLICE, [facet, *kind]).fetchone()
-    number = found[0] if found else connection.execute(_ADD_SLICE, [facet, *kind]).lastrowid
-    key = (facet, span, start, number)
-    kept = connection.execute(_FIND, key).fetchone()
-    if kept is not None:
-        totals.merge(read(kept))
-    connection.execute(_REPLACE, (*key, *written(totals)))
+def _merge(found: dict[Rollup, Totals], of: Rollup, totals: Totals) -> None:
+    if (sum_ := found.get(of)) is None:
+        sum_ = found[of] = Totals()
+    sum_.merge(totals)
+
+
+def add(connection: sqlite3.Connection, some: Mapping[Rollup, Totals]) -> None:
+    """Add to roll-ups, some of which may not be there yet."""
+    numbers: dict[tuple[int, Slice], int | None] = {}
+    for (facet, span, start, kind), totals in some.items():
+        if (facet, kind) not in numbers:
+            found = connection.execute(_FIND_SLICE, [facet, *kind]).fetchone()
+            made = None if found else connection.execute(_ADD_SLICE, [facet, *kind])
+            numbers[facet, kind] = found[0] if made is None else made.lastrowid
+        key = (facet, span, start, numbers[facet, kind])
+        kept = connection.execute(_FIND, key).fetchone()
+        if kept is not None:
+            known = read(kept)
+            known.merge(totals)
+            totals = known
+        connection.execute(_REPLACE, (*key, *written(totals)))
 
 
 @contextlib.contextmanager
