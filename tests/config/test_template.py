@@ -12,7 +12,7 @@ import pytest
 from arbstr.config import load
 from arbstr.config.template import TEMPLATE, write_template
 from arbstr.domain.limits import Limits
-from arbstr.domain.money import ExchangeRate
+from arbstr.domain.money import Currency, ExchangeRate
 from arbstr.domain.routing import BudgetSettings
 from tests.config.written import compiled
 
@@ -26,6 +26,7 @@ def test_it_works_as_it_is(tmp_path: Path) -> None:
 
     assert list(config.snapshot.routes) == ["gpt-4o", "gpt-4o-mini"]
     assert [line.split(":")[0] for line in config.warnings] == ["providers.openai.api_key"]
+    assert all(each.rates is not None for each in config.providers[0].deployments)
 
 
 def test_its_commented_settings_are_right_too(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_its_commented_settings_are_right_too(tmp_path: Path) -> None:
     assert sorted(config.snapshot.routes) == ["assistant", "gpt-4o", "gpt-4o-mini", "llama3.2"]
     assert [rule.name for rule in config.snapshot.rules] == ["frugal"]
     assert config.providers[0].key_source == "${OPENAI_API_KEY}"
-    assert config.snapshot.budget == BudgetSettings(day=100_000 * 10**6)
+    assert config.snapshot.budget == BudgetSettings(currency=Currency.USD, day=10 * 10**9)
     assert config.snapshot.limits == Limits(rpm=600, max_parallel=50)
     assert config.snapshot.exchange_rate == ExchangeRate.of(Decimal(1000))
     assert config.snapshot.auth_required

@@ -34,13 +34,12 @@ base_url = "https://api.openai.com/v1"
 # Its key: without this line, the variable ARBSTR_OPENAI_API_KEY; if that is unset too, it is called without a key.
 #api_key = "${OPENAI_API_KEY}"
 models = ["gpt-4o", "gpt-4o-mini"]
-# Satoshis per 1,000 tokens: dollars per million tokens, times the satoshis that a dollar buys, divided by 1,000.
-# These are $2.50 and $10 at 1,000 satoshis a dollar. Without these lines the price catalogue has the prices of
-# providers that are known, in dollars. A price in dollars of your own is a table:
-# rates = { input = 2.5, output = 10, cached_input = 1.25 }
-input_rate = 2.5
-output_rate = 10
+# What it charges is in the catalogue that comes with arbstr, as for most vendors: `arbstr prices gpt-4o`. Prices of
+# your own go before it, for all its models or in the table of one: in satoshis per 1,000 tokens and per request,
+#input_rate = 2.5
+#output_rate = 10
 #base_fee = 0.1
+# or in dollars per million tokens: rates = { input = 2.5, output = 10, cached_input = 1.25 }
 
 # A provider on this machine, which costs nothing. It sells gpt-4o-mini under another name; a model may also have rates,
 # a context window and timeouts of its own.
@@ -56,7 +55,8 @@ output_rate = 10
 #primary = { provider = "openai", model = "gpt-4o" }
 #fallbacks = [{ provider = "openai", model = "gpt-4o-mini" }]
 
-# A policy, chosen by the header `X-Arbstr-Policy: frugal`, or by a word of the last user message:
+# A policy, chosen by the header `X-Arbstr-Policy: frugal`, or by a word of the last user message. Where prices are in
+# dollars, this one needs [pricing.exchange].
 #[[policies.rules]]
 #name = "frugal"
 #max_sats_per_1k_output = 5
@@ -69,8 +69,8 @@ output_rate = 10
 
 # What may be spent by all together: a request that may exceed it is refused. Keys can have budgets of their own.
 #[budget]
-#currency = "sats"
-#max_cost_per_day = 100_000
+#currency = "usd"
+#max_cost_per_day = 10
 
 # What each caller may use: each key, or each address where no key is asked for.
 #[limits]
