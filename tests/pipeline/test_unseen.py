@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
 from arbstr.domain.errors import FailureKind
+from arbstr.domain.money import ExchangeRate
 from arbstr.domain.record import CostSource
 from arbstr.domain.routing import BudgetSettings
 from arbstr.policy.budget import Period
-from tests.pipeline.rig import CHEAP, DEAR, Rig, failure, whole
+from tests.pipeline.rig import CHEAP, DEAR, ROLE, Rig, failure, text, whole
 
 LIMIT = 10**12
 """A million satoshis, in millionths."""
@@ -85,3 +87,45 @@ async def test_a_whole_answer_that_its_caller_did_not_wait_for(hard: bool) -> No
     assert rig.row.cost_source is CostSource.ESTIMATED
     assert ((rig.row.cost or 0) > worst) is hard
     assert spent(rig) == (rig.row.cost, 0)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+async def test_a_stream_that_its_caller_breaks_off(hard: bool) -> None:
+    """What was produced is charged by its bytes, and the time it took by what may have been thought, where a budget
+    must not be passed; else by the usual four bytes a token."""
+    rig = await guarded(hard=hard)
+    rig.script(CHEAP, [ROLE, text("x" * 400), 10.0, text("y" * 400), asyncio.Event()])
+    caller = rig.caller(stream=True, max_tokens=5000)
+    caller.on_write = lambda data: caller.leave() if b"yyyy" in data else None
+
+    task = asyncio.ensure_future(rig.pipeline.handle(caller))
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert rig.row.status == 499
+    assert rig.row.output_tokens == (2000 if hard else 200)
+    assert spent(rig) == (rig.row.cost, 0)
+
+
+async def test_what_was_thought_is_bounded_by_what_was_asked_for() -> None:
+    """And never charged beyond it."""
+    rig = await guarded()
+    rig.script(CHEAP, [ROLE, text("x"), 25.0, text("yyyy"), asyncio.Event()])
+    caller = rig.caller(stream=True, max_tokens=100)
+    caller.on_write = lambda data: caller.leave() if b"yyyy" in data else None
+
+    task = asyncio.ensure_future(rig.pipeline.handle(caller))
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert rig.row.output_tokens == 100
+
+
+async def test_a_rate_that_was_read_outlives_a_configured_one() -> None:
+    """A snapshot that is taken up later, with models that were found, brings the configured one again."""
+    fixed = ExchangeRate.of(Decimal(1000))
+    rig = Rig(settings={"exchange_rate": fixed})
+    assert rig.state.rate == fixed
+    rig.state.rate = read = ExchangeRate.of(Decimal(1100), source="median of 3 sources", at=rig.clock.time())
+
+    rig.state.adopt(rig.snapshot)
+
+    assert rig.state.rate == read

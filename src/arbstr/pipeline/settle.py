@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from arbstr.domain.decision import Decision
@@ -63,7 +65,8 @@ def set_aside(deployment: Deployment, exchange: Exchange) -> Cost | None:
     much is charged where a budget must not be passed, for the provider may well have done all of the work. None where
     no such budget holds, or the deployment has no price.
 
-    A stream is another matter: what came of it was seen, and a provider stops when it is hung up on.
+    A stream is another matter: what came of it was seen, and a provider stops when it is hung up on
+    (:func:`_at_least`).
     """
     hold, plan = exchange.hold, exchange.plan
     if hold is None or plan is None or not hold.hard:
@@ -72,10 +75,37 @@ def set_aside(deployment: Deployment, exchange: Exchange) -> Cost | None:
     return next((each.worst_cost(exchange.rate) for each in found), None)
 
 
+TOKENS_PER_SECOND = 200
+"""More than models that think reach: what one may have thought, unseen, while its stream was open."""
+
+
+def _at_least(usage: Usage, exchange: Exchange, now: float) -> Usage:
+    """What a stream that was broken off has used, where a budget must not be passed: no fewer tokens than it can be.
+
+    A prompt has a token for two bytes at most, but for texts that nobody writes; what was produced has one for each
+    byte at most; and what was thought is not seen, but takes time. Elsewhere the mean of four bytes a token will do.
+    """
+    hold, request = exchange.hold, exchange.request
+    if hold is None or request is None or not hold.hard:
+        return usage
+    since = exchange.attempt_started[0] or exchange.started
+    thought = math.ceil(max(0.0, now - since) * TOKENS_PER_SECOND)
+    output = max(usage.output_tokens, exchange.content_bytes, thought)
+    if request.max_tokens is not None:
+        output = min(output, request.max_tokens * request.n)
+    reported = exchange.usage
+    known = reported.input_tokens if reported is not None else 0
+    return msgspec.structs.replace(
+        usage, input_tokens=known or -(-request.input_bytes // 2), output_tokens=max(usage.output_tokens, output)
+    )
+
+
 def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:
     """Close the books on a request: called exactly once for each, on every way out."""
     now = exchange.completed_at if exchange.completed_at is not None else clock.monotonic()
     usage = used(exchange)
+    if usage is not None and usage.estimated and exchange.error is not None and exchange.streaming:
+        usage = _at_least(usage, exchange, now)
     price = cost(exchange, usage)
     if exchange.hold is not None:
         exchange.hold.settle(total(price, exchange.failed_cost))

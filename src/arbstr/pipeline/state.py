@@ -120,8 +120,8 @@ class LiveState:
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Make ready for a snapshot's providers. Those of earlier snapshots stay: requests may still be under way."""
-        if snapshot.exchange_rate is not None:
-            self.rate = snapshot.exchange_rate
+        if snapshot.exchange_rate is not None and (self.rate is None or not self.rate.at):
+            self.rate = snapshot.exchange_rate  # a configured one gives way to one that was read
         for view in snapshot.providers:
             if view.name not in self.circuits:
                 self.circuits[view.name] = Circuit(
