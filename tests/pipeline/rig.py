@@ -17,7 +17,7 @@ from arbstr.domain.request import Wishes
 from arbstr.domain.routing import Deployment, ProviderView, Route, Snapshot, Strategy, Tier, Timeouts
 from arbstr.pipeline.handle import Pipeline
 from arbstr.pipeline.state import LiveState
-from arbstr.testing import FakeClock, ListLog, ListSink, ScriptedCaller, ScriptedProvider, Step
+from arbstr.testing import FakeClock, ListAlerts, ListLog, ListSink, MemorySpend, ScriptedCaller, ScriptedProvider, Step
 
 MODEL = "gpt-4o"
 CHEAP, DEAR = "cheap", "dear"
@@ -75,12 +75,15 @@ class Rig:
     deployments: tuple[Deployment, ...] = (deployment(CHEAP, "5"), deployment(DEAR, "10"))
     settings: dict[str, Any] = field(default_factory=dict)
     strategy: Strategy = Strategy.CHEAPEST
+    clock: FakeClock = field(default_factory=FakeClock)
+    store: MemorySpend | None = None
+    """What outlives the gateway."""
 
     def __post_init__(self) -> None:
-        self.clock = FakeClock()
         self.log = ListLog()
         self.sink = ListSink()
-        self.state = LiveState(clock=self.clock, log=self.log)
+        self.alerts = ListAlerts()
+        self.state = LiveState(clock=self.clock, log=self.log, alerts=self.alerts, spend_store=self.store)
         self.providers = {each.provider: ScriptedProvider(self.clock) for each in self.deployments}
         views = tuple(
             ProviderView(each.provider, "scripted", "", None, "none", each.tier, (each,)) for each in self.deployments
@@ -93,7 +96,7 @@ class Rig:
             providers=self.providers,
             state=self.state,
             clock=self.clock,
-            sinks=[self.sink],
+            sinks=[self.sink, *([self.store] if self.store is not None else [])],
             log=self.log,
             rng=random.Random(1),
         )
