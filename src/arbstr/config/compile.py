@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -97,6 +98,7 @@ class Compiled(msgspec.Struct, frozen=True):
             *values,
             *(part for each in values for part in _parts(each)),
             *alert_secrets(self.alerts),
+            *(Secret(query) for source in self.exchange.sources if len(query := urlsplit(source.url).query) > 15),
         )
 
 

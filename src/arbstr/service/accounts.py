@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from arbstr.config.compile import Compiled
-from arbstr.config.problems import ConfigError, Problem
+from arbstr.config.compile import Compiled, keys_missing
+from arbstr.config.problems import ConfigError
 from arbstr.domain.errors import GatewayError
 from arbstr.domain.identity import Budgets
 from arbstr.domain.money import ExchangeRate
@@ -101,17 +101,6 @@ class Accounts:
 
     def _adopt_rate(self, rate: ExchangeRate) -> None:
         self._state.rate = rate
-
-
-def keys_missing(compiled: Compiled) -> Problem:
-    """Why a gateway that others can reach does not start without keys."""
-    return Problem(
-        str(compiled.source or "arbstr"),
-        ("server", "listen"),
-        "can be reached from other machines, and no keys protect it; expected a loopback address such as "
-        "127.0.0.1:8080, a key (arbstr keys create), auth.required = true, or allow_unauthenticated = true"
-        " (ARBSTR_SERVER__ALLOW_UNAUTHENTICATED=true)",
-    )
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:
