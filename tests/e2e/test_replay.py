@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from arbstr.config.load import load
 from arbstr.policy.replay import Ending, Replay
 from arbstr.store.replay_rows import reading
@@ -69,8 +71,14 @@ def asked(dice: random.Random) -> tuple[str, dict[str, Any], dict[str, str]]:
     """A request of some length to some route, and its headers."""
     text = "word " * dice.randint(1, 3000) + dice.choice(["", "function"])
     body: dict[str, Any] = {"model": dice.choice(["gpt-4o", "gpt-4o-mini"])}
-    if dice.random() < 0.2:
+    kind = dice.random()
+    if kind < 0.15:
         return "/v1/embeddings", {**body, "input": text}, {}
+    if kind < 0.25:
+        return "/v1/responses", {**body, "input": text, "max_output_tokens": dice.randint(16, 500)}, {}
+    if kind < 0.35:
+        user = [{"role": "user", "content": text}]
+        return "/v1/messages", {**body, "messages": user, "max_tokens": dice.randint(1, 500)}, {}
     body |= {"messages": [{"role": "user", "content": text}], "stream": dice.random() < 0.3}
     if dice.random() < 0.5:
         body["max_tokens"] = dice.randint(1, 500)
@@ -91,10 +99,11 @@ async def logged(folder: Path, requests: int, *, seed: int = 7) -> list[dict[str
         return await running.rows(requests)
 
 
-async def test_the_same_configuration_decides_and_charges_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_same_configuration_decides_and_charges_the_same(tmp_path: Path, seed: int) -> None:
     """Each request goes to the same provider and costs the same, to the millionth of a satoshi and the thousand
     millionth of a dollar. What the gateway had learnt of the length of answers is part of that."""
-    entries = await logged(tmp_path, 60)
+    entries = await logged(tmp_path, 60, seed=seed)
 
     snapshot = load(tmp_path / "arbstr.toml", environ={}).snapshot
     again = Replay(snapshot)

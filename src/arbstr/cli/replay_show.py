@@ -160,7 +160,7 @@ def _figures(report: Report) -> Table:
     lost = report.failed_cost
     for unit, amount, known in (("sats", _sats, lost.in_sats), ("usd", _usd, lost.in_usd)):
         if known:
-            rows.append((f"lost in {unit}", amount(lost), NOTHING, NOTHING))
+            rows.append((f"failures in {unit}", amount(lost), NOTHING, NOTHING))
     return Table(("requests", "then", "now", "change"), rows, frozenset({"then", "now", "change"}))
 
 
