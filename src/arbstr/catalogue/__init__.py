@@ -9,8 +9,8 @@ models are decoded when one of them is first asked for.
 - ``listing.until`` is the instant at which that price ends, where it is known. Who keeps a listing asks again then.
 - ``catalogue.offers(model, at)`` has every provider that is known to sell a model.
 
-``at`` is an aware datetime; the catalogue has no clock. Nothing here is imported by a gateway none of whose providers can
-be in it: those who are called without TLS, and those whose models all have rates and a context window of their own.
+``at`` is an aware datetime; the catalogue has no clock. Nothing here is imported by a gateway none of whose providers
+can be in it: those who are called without TLS, and those whose models all have rates and a context window of their own.
 """
 
 from arbstr.catalogue.file import CatalogueError
