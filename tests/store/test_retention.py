@@ -21,6 +21,7 @@ from arbstr.store.connection import open_writer
 from arbstr.store.migrate import migrate
 from arbstr.store.removal import DAY, MARGIN, cutoff, remove, rows_from
 from arbstr.store.retention import LOOK, PAUSE, Retention
+from arbstr.store.rollups import roll
 from arbstr.store.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, attempt_rows, request_row
 from arbstr.store.spend import SqliteSpend, sums
 from arbstr.testing import FakeClock, ListLog
@@ -42,9 +43,8 @@ def insert(connection: sqlite3.Connection, *records: RequestRecord) -> None:
     ):
         marks = ", ".join("?" * len(columns))
         connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
-    connection.execute(
-        "UPDATE settings SET value = (SELECT coalesce(max(id), 0) FROM requests) WHERE name = 'rolled_up'"
-    )
+    while roll(connection):
+        pass
 
 
 def memory(*records: RequestRecord) -> sqlite3.Connection:

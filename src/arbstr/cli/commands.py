@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 import arbstr as package
+from arbstr.cli.db import db
 from arbstr.cli.explain import explain
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.cli.keys import keys
@@ -164,6 +165,7 @@ def models(context: click.Context) -> None:
         table.show(show.models(compiled, circuits))
 
 
+arbstr.add_command(db)
 arbstr.add_command(explain)
 arbstr.add_command(keys)
 arbstr.add_command(prices)

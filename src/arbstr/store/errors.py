@@ -27,6 +27,11 @@ def is_full(error: BaseException) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL
 
 
+def is_damaged(error: BaseException) -> bool:
+    """Whether what is in the file cannot be: pages that point nowhere, rows that are none."""
+    return _code(error) == sqlite3.SQLITE_CORRUPT
+
+
 def is_about_the_row(error: BaseException) -> bool:
     """Whether it is what was to be written that is wrong, so that trying again cannot help.
 

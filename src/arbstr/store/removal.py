@@ -51,16 +51,16 @@ _MARK = "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO 
 
 
 def cutoff(now: float, keep: float) -> float:
-    """The day (its beginning in UTC) before which rows go, where they are kept for ``keep`` seconds. The rows in which the
-    budgets of the running day are looked up stay in any case."""
+    """The day (its beginning in UTC) before which rows go, where they are kept for ``keep`` seconds. The rows in which
+    the budgets of the running day are looked up stay in any case."""
     today = now - now % DAY
     instant = min(now - keep, today - MARGIN)
     return instant - instant % DAY
 
 
 def rows_from(connection: sqlite3.Connection) -> float | None:
-    """The day before which rows may have been removed, its beginning in seconds since the epoch; None where
-    none ever was."""
+    """The day before which rows may have been removed, its beginning in seconds since the epoch; None where none ever
+    was."""
     found = connection.execute("SELECT value FROM settings WHERE name = ?", (ROWS_FROM,)).fetchone()
     return None if found is None else datetime.fromisoformat(found[0]).timestamp()
 
