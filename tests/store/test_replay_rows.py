@@ -198,7 +198,7 @@ def test_a_database_of_before_decisions(tmp_path: Path) -> None:
 class TestWhatCannotBeRead:
     def test_a_missing_file(self, tmp_path: Path) -> None:
         """It is not made."""
-        with pytest.raises(StoreError, match=r"log\.db: there is no such file"):
+        with pytest.raises(StoreError, match=r"log\.db: is not there"):
             rows(tmp_path / "log.db")
 
         assert list(tmp_path.iterdir()) == []

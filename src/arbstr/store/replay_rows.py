@@ -18,16 +18,12 @@ from arbstr.domain.money import Cost, MicroSats, NanoUsd
 from arbstr.domain.usage import Usage
 from arbstr.policy.asked import asked
 from arbstr.policy.replay import Logged, ending
-from arbstr.store.connection import open_reader
+from arbstr.store import opened
 from arbstr.store.errors import StoreError
-from arbstr.store.migrate import check
 from arbstr.store.rows import time_text
 
 BATCH = 2000
 """Rows that are read at a time."""
-LOCK_WAIT = 5.0
-"""Seconds for which a batch waits for somebody else's lock."""
-
 Place = tuple[str, int]
 """Where a row stands: its timestamp, and its id among those of the same instant."""
 
@@ -126,16 +122,12 @@ class ReplayRows:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[ReplayRows]:
     """The rows of a file that is there. Whatever is wrong with it is raised as StoreError, with one clear line."""
-    if not path.exists():
-        raise StoreError(f"{path}: there is no such file, so nothing was logged")
-    try:
-        with contextlib.closing(open_reader(path)) as connection:
-            connection.row_factory = None
-            connection.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000:.0f}")
-            check(connection)
+    with opened.reading(path, whole=False) as connection:
+        connection.row_factory = None
+        try:
             yield ReplayRows(connection)
-    except (sqlite3.Error, StoreError) as error:
-        raise StoreError(f"{path}: {error}") from error
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from error
 
 
 def _logged(row: tuple[Any, ...]) -> Logged:
