@@ -80,7 +80,7 @@ def test_then_and_now_are_tables(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"5 requests of {tmp_path}/arbstr.db from 2027-01-15T08:00:00Z to 2027-01-15T09:00:00Z, by"
+        f"5 requests of {tmp_path}/arbstr.db from 2027-01-15 08:00:00Z to 2027-01-15 09:00:00Z, by"
         f" {tmp_path}/other.toml",
         "",
         "requests          then  now  change",
@@ -275,7 +275,7 @@ class TestOutages:
         result = replay(tmp_path, "--outage", "alpha@2027-01-15T08:01Z..2027-01-15T08:02Z", "--outage", "beta")
 
         assert result.stdout.splitlines()[0].endswith(
-            ", alpha out from 2027-01-15T08:01:00Z until 2027-01-15T08:02:00Z, beta out"
+            ", alpha out from 2027-01-15 08:01:00Z until 2027-01-15 08:02:00Z, beta out"
         )
 
 

@@ -118,14 +118,14 @@ def _instant(seconds: float | None) -> str | None:
 def heading(report: Report, about: About) -> str:
     outages = "".join(f", {each.provider} out{_window(each)}" for each in about.outages)
     return (
-        f"{report.requests:,} requests of {about.store} from {_instant(about.span.since)} to"
-        f" {_instant(about.span.until)}, by {about.config}{outages}"
+        f"{report.requests:,} requests of {about.store} from {cells.moment(_instant(about.span.since))} to"
+        f" {cells.moment(_instant(about.span.until))}, by {about.config}{outages}"
     )
 
 
 def _window(outage: Outage) -> str:
     since, until = _instant(outage.since), _instant(outage.until)
-    return (f" from {since}" if since else "") + (f" until {until}" if until else "")
+    return (f" from {cells.moment(since)}" if since else "") + (f" until {cells.moment(until)}" if until else "")
 
 
 def tables(report: Report) -> Iterator[Table]:
