@@ -11,16 +11,12 @@ from arbstr.ports import Lease, SpendStore, Spent
 EVER = 253_000_000_000.0
 """Later than any request, in seconds since the epoch: in the year 9987."""
 
-AHEAD = 2 * 3600.0
-"""Seconds by which a clock that was set back between two processes may have been ahead. A window that it had opened is
-not left again; one further away was opened by a clock that was wrong altogether."""
-
 
 class Past:
     """What a store knows of some windows."""
 
     def __init__(self, now: float, leases: Iterable[Lease]) -> None:
-        self.now = max([now, *(lease.start for lease in leases if lease.start <= now + AHEAD)])
+        self.now = now
         """Within the windows that are looked up: seconds since the epoch."""
         self._leases: dict[tuple[str, str, int], list[Lease]] = {}
         for lease in leases:
@@ -38,10 +34,22 @@ class Past:
         if found is not None:
             sats = found.sats + (Cost.of(found.usd_only, Currency.USD, rate).sats or 0)
             usd = found.usd + (Cost.of(found.sats_only, Currency.SATS, rate).usd or 0)
-        for lease in self._leases.get((account.id, period.value, self.start(period)), ()):
-            leased = Cost.of(lease.amount, Currency(lease.currency), rate)
-            sats, usd = max(sats, leased.sats or 0), max(usd, leased.usd or 0)
+        leased = self._leased((account.id, period.value, self.start(period)), rate)
+        return Cost(MicroSats(max(sats, leased.sats or 0)), NanoUsd(max(usd, leased.usd or 0)))
+
+    def _leased(self, window: tuple[str, str, int], rate: ExchangeRate | None) -> Cost:
+        """In whichever currency it was written down."""
+        found = [Cost.of(each.amount, Currency(each.currency), rate) for each in self._leases.get(window, ())]
+        sats, usd = (max([cost.within(currency) or 0 for cost in found], default=0) for currency in Currency)
         return Cost(MicroSats(sats), NanoUsd(usd))
+
+    def ahead(self, account: Account, rate: ExchangeRate | None) -> dict[tuple[Period, int], Cost]:
+        """What was leased in windows that are still to come: the clock was set back since."""
+        return {
+            (Period(period), start): self._leased((id, period, start), rate)
+            for id, period, start in self._leases
+            if id == account.id and start > self.now
+        }
 
     async def look_up(self, store: SpendStore, period: Period, *, before: float, account: str | None) -> None:
         """Sum what was logged in the window of ``period``, of all accounts or of one."""

@@ -91,7 +91,9 @@ class Spending:
             missing = {account: _counted(limits) - account.restored for account, (_, limits) in found.items()}
             past = await recall(self.store, missing, now=self.now(), before=self._began)
             if self._began is None:
-                self._began = self.book.at(past.now)
+                self._began = past.now
+                for account in found:
+                    account.ahead = past.ahead(account, rate)
             for account, (currency, limits) in found.items():
                 account.denominate(currency)
                 for period in missing[account]:

@@ -103,6 +103,12 @@ class Meter:
             self.low_from = math.ceil(limit * account.threshold)
         self.set_alarm()
 
+    def count(self, cost: Cost | None) -> None:
+        """So much was spent before."""
+        if cost is not None:
+            self.spent += cost.within(self.account.currency) or 0
+            self.elsewhere += cost.within(self.account.currency.other) or 0
+
     def set_alarm(self) -> None:
         limit = self.limit
         if limit is None:
@@ -153,6 +159,7 @@ class Account:
     __slots__ = (
         "_running",
         "_until",
+        "ahead",
         "currency",
         "era",
         "hard",
@@ -181,6 +188,8 @@ class Account:
         self.meters: dict[Period, Meter] = {}
         self.restored: set[Period] = set()
         """Whose past is known."""
+        self.ahead: dict[tuple[Period, int], Cost] = {}
+        """What was spent before in windows that are still to come, by their beginnings: the clock was set back."""
         self.settled = 0
         """Requests that cost something …"""
         self.settled_cost = 0
@@ -205,6 +214,7 @@ class Account:
         held = self.meters.get(period)
         if held is None or now >= held.end:
             held = self.meters[period] = Meter(self, period, period.start(now))
+            held.count(self.ahead.get((period, held.start)))
             self._until = -math.inf
         return held
 
@@ -237,5 +247,4 @@ class Account:
         self.restored.add(period)
         meter = self.meter(period, now)
         if meter.start == start:
-            meter.spent += past.within(self.currency) or 0
-            meter.elsewhere += past.within(self.currency.other) or 0
+            meter.count(past)
