@@ -221,7 +221,8 @@ class StatsStore(Protocol):
         ...
 
     async def seen(self, which: Filter) -> bool:
-        """Whether any request matches, at any time: of the filter, only ``model``, ``provider`` and ``key_id``."""
+        """Whether any request matches, at any time: of the filter, only ``model``, ``provider``,
+        ``policy`` and ``key_id``."""
         ...
 
 

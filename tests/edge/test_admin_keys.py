@@ -20,7 +20,7 @@ from arbstr.domain.routing import PolicyRule
 from arbstr.domain.secret import Secret
 from arbstr.edge.app import App
 from arbstr.edge.context import BodyBudget, Context
-from arbstr.ports import RequestLog
+from arbstr.ports import RequestLog, StatsStore
 from arbstr.testing import MemoryKeys
 from tests.edge.raw import Response, calling, serving
 from tests.markdown import rows
@@ -48,6 +48,7 @@ class Admin:
             Context(
                 pipeline=self.rig.pipeline,
                 request_log=cast(RequestLog, self.rig.sink),
+                stats=cast(StatsStore, self.rig.sink),
                 clock=self.rig.clock,
                 log=self.rig.log,
                 expose_metrics=lambda: (b"", b""),

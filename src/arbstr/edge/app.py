@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from arbstr.domain.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
-from arbstr.edge import budget, endpoints, explain, keys, respond
+from arbstr.edge import budget, endpoints, explain, keys, requests, respond, stats
 from arbstr.edge.access import Access, let_in
 from arbstr.edge.address import caller_address
 from arbstr.edge.caller import credential_of
@@ -41,8 +41,11 @@ ROUTES: dict[str, Route] = {
     "/v1/route/explain": Route(Access.OWN, POST=explain.explain),
     "/v1/budget": Route(Access.OWN, GET=budget.budget),
     "/v1/providers": Route(Access.OPERATOR, GET=endpoints.providers),
-    "/v1/requests": Route(Access.OWN, GET=endpoints.requests),
-    "/v1/requests/": Route(Access.OWN, GET=endpoints.logged_request),
+    "/v1/stats": Route(Access.OWN, GET=stats.stats),
+    "/v1/stats/series": Route(Access.OWN, GET=stats.series),
+    "/v1/savings": Route(Access.OWN, GET=stats.savings),
+    "/v1/requests": Route(Access.OWN, GET=requests.requests),
+    "/v1/requests/": Route(Access.OWN, GET=requests.logged_request),
     "/admin/keys": Route(Access.ADMIN, GET=keys.list_keys, POST=keys.create),
     "/admin/keys/": Route(Access.ADMIN, GET=keys.show, PATCH=keys.update, DELETE=keys.revoke, POST=keys.rotate),
     "/health": Route(Access.OPEN, GET=endpoints.health),

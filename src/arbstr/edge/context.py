@@ -10,7 +10,7 @@ from arbstr.domain.secret import Secret
 from arbstr.edge.address import CallerAddress
 from arbstr.edge.respond import Receive, Scope, Send
 from arbstr.pipeline.handle import Pipeline
-from arbstr.ports import Clock, KeyStore, Log, RequestLog
+from arbstr.ports import Clock, KeyStore, Log, RequestLog, StatsStore
 
 BODIES_IN_FLIGHT = 1024 * 1024 * 1024
 """Bytes of request bodies that are held at once, at most; one more byte is a 503."""
@@ -39,6 +39,7 @@ class Context:
 
     pipeline: Pipeline
     request_log: RequestLog
+    stats: StatsStore
     clock: Clock
     log: Log
     expose_metrics: Callable[[], tuple[bytes, bytes]]

@@ -9,22 +9,17 @@ import msgspec
 from arbstr import __version__
 from arbstr.dialects.callers import caller_dialect
 from arbstr.dialects.openai import model_object, models_list
-from arbstr.domain.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
+from arbstr.domain.errors import GatewayError, ModelNotFound
 from arbstr.domain.health import CircuitState
 from arbstr.domain.routing import Deployment, ProviderView, Snapshot
-from arbstr.domain.statistics import Filter
 from arbstr.edge import respond
 from arbstr.edge.caller import HttpCaller
 from arbstr.edge.context import Context, Request
-from arbstr.edge.query import no_more, query_of, whole_number
 from arbstr.edge.rates import shown_rates
 from arbstr.policy.verdict import Park
 
 OWNER = "arbstr"
 """Who owns the models: ``/v1/models`` must name somebody."""
-
-MAX_PER_PAGE = 100
-MAX_PAGE = 10**12
 
 
 async def chat_completions(context: Context, request: Request) -> None:
@@ -157,38 +152,6 @@ def circuit(provider: str, context: Context) -> dict[str, Any]:
             "seconds_left": round(parked.until - now, 1),
         }
     return shown
-
-
-async def requests(context: Context, request: Request) -> None:
-    """The request log, newest first."""
-    query = query_of(request)
-    page = whole_number(query, "page", default=1, most=MAX_PAGE)
-    per_page = min(whole_number(query, "per_page", default=20, most=MAX_PAGE), MAX_PER_PAGE)
-    order = query.pop("order", "desc")
-    if order not in ("asc", "desc"):
-        raise InvalidRequest(f"order is {order!r}, expected asc or desc", param="order")
-    no_more(query, expected="page, per_page or order")
-    own = request.key.id if request.key is not None else None
-    found = await context.request_log.page(Filter(key_id=own), page=page, per_page=per_page, descending=order == "desc")
-    answer = {
-        "data": found.entries,
-        "page": page,
-        "per_page": per_page,
-        "total": found.total,
-        "total_pages": -(-found.total // per_page),
-        "since": None,
-        "until": None,
-    }
-    await respond.json(request.send, request.id, answer)
-
-
-async def logged_request(context: Context, request: Request) -> None:
-    """One entry of the request log, with its attempts."""
-    own = request.key.id if request.key is not None else None
-    entry = await context.request_log.find(request.rest, key_id=own)
-    if entry is None:
-        raise NotFound(f"no request with the id {request.rest!r} is in the log")
-    await respond.json(request.send, request.id, entry)
 
 
 async def health(context: Context, request: Request) -> None:

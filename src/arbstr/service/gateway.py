@@ -25,6 +25,7 @@ from arbstr.service.process import tame_the_collector
 from arbstr.service.refusals import Refusals
 from arbstr.store.retention import Retention
 from arbstr.store.sqlite import SqliteLog
+from arbstr.store.stats import Statistics
 from arbstr.telemetry.accounts import AccountMetrics
 from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -157,6 +158,8 @@ class Service:
             self.alerts.start()
         request_log = SqliteLog.open(compiled.store, on_problem=self._on_log_problem)
         self._stack.push_async_callback(request_log.aclose, FLUSH)
+        stats = Statistics(compiled.store)
+        self._stack.push_async_callback(stats.aclose)
         await self.accounts.start(self._stack, pool=self.pool, on_problem=self._on_log_problem)
         self._retain(request_log)
         metrics = Metrics(
@@ -185,6 +188,7 @@ class Service:
         context = Context(
             pipeline=pipeline,
             request_log=request_log,
+            stats=stats,
             clock=self.clock,
             log=self.log,
             expose_metrics=lambda: (metrics.expose(), CONTENT_TYPE.encode()),

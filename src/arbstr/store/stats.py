@@ -68,7 +68,7 @@ class Statistics:
 
     async def seen(self, which: Filter) -> bool:
         """See :meth:`~arbstr.ports.StatsStore.seen`."""
-        meant = Filters.of(Filter(model=which.model, provider=which.provider, key_id=which.key_id))
+        meant = Filters.of(Filter(model=which.model, provider=which.provider, policy=which.policy, key_id=which.key_id))
 
         def work(connection: sqlite3.Connection) -> bool:
             in_rollups = f"SELECT 1 FROM slices WHERE facet = ? AND {meant.slices} LIMIT 1"
