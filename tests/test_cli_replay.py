@@ -99,7 +99,7 @@ def test_then_and_now_are_tables(tmp_path: Path) -> None:
     ]
     assert result.stderr.splitlines() == [
         "To another provider: 2. Served then and not now: 0.",
-        "Served now, failed or rejected then: 1. What they would cost is not known, nor counted.",
+        "To a provider now, failed or rejected then: 1. What they would cost is not known.",
         "Refused before anything was decided, and left out: 1 (invalid_api_key 1).",
     ]
 

@@ -212,7 +212,7 @@ def notes(report: Report, snapshot: Snapshot) -> Iterator[str]:
     if report.moved or report.lost:
         yield f"To another provider: {report.moved:,}. Served then and not now: {report.lost:,}."
     if report.gained:
-        yield f"Served now, failed or rejected then: {report.gained:,}. What they would cost is not known, nor counted."
+        yield f"To a provider now, failed or rejected then: {report.gained:,}. What they would cost is not known."
     if report.kept_out:
         codes = ", ".join(f"{cells.text(code)} {count:,}" for code, count in sorted(report.kept_out.items()))
         yield f"Refused before anything was decided, and left out: {report.kept_out.total():,} ({codes})."

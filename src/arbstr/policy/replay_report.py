@@ -97,7 +97,7 @@ class Report:
         self.lost = 0
         """Served then and not now."""
         self.gained = 0
-        """Served now and not then, be it rejected or failed."""
+        """Given to a provider now, and failed or rejected then."""
         self.unrecorded = 0
         """Rows without a decision: decided by their input tokens alone."""
         self.by_keyword = 0
