@@ -52,9 +52,10 @@ def log() -> Iterator[sqlite3.Connection]:
 # What a query is to say, by adding up records one by one.
 
 AMOUNTS = st.one_of(st.none(), st.integers(0, 10**12))
-TIMES = st.one_of(
-    st.sampled_from([T0 + hours * HOUR for hours in (0, 1, 24, 25, 48, 71)]),
-    st.integers(0, 3 * DAY * 10**6).map(lambda micros: T0 + micros / 10**6),
+TIMES = st.builds(
+    lambda hours, seconds: T0 + hours * HOUR + seconds,
+    st.sampled_from([0, 1, 24, 25, 30, 47, 48, 71]),
+    st.sampled_from([0.0, 0.000001, 30.0, 1799.25, 3599.999999]),
 )
 RECORDS = st.builds(
     request,
@@ -84,19 +85,28 @@ RECORDS = st.builds(
     latency_ms=st.integers(0, 10**8).map(lambda micros: micros / 1000),
     ttft_ms=st.one_of(st.none(), st.integers(0, 10**8).map(lambda micros: micros / 1000)),
 )
+CONDITIONS: list[dict[str, Any]] = [
+    *({"model": name} for name in ("m1", "")),
+    *({"provider": name} for name in ("p1", "")),
+    {"policy": "x"},
+    *({"key_id": name} for name in ("k1", "")),
+    {"tier": "local"},
+    *({"success": value} for value in (True, False)),
+    {"streaming": True},
+    *({"status": value} for value in (200, 429)),
+    {"min_cost": 10**6},
+]
+RANGES = st.one_of(
+    st.just((None, None)),
+    st.tuples(TIMES, TIMES).map(lambda times: (min(times), max(times))),
+    st.tuples(TIMES, st.none()),
+    st.tuples(st.none(), TIMES),
+)
 FILTERS = st.builds(
-    Filter,
-    since=st.one_of(st.none(), TIMES),
-    until=st.one_of(st.none(), TIMES),
-    model=st.sampled_from([None, None, "m1", ""]),
-    provider=st.sampled_from([None, None, "p1", ""]),
-    policy=st.sampled_from([None, None, "x"]),
-    key_id=st.sampled_from([None, None, "k1", ""]),
-    tier=st.sampled_from([None, None, "local"]),
-    success=st.sampled_from([None, None, True, False]),
-    streaming=st.sampled_from([None, None, True]),
-    status=st.sampled_from([None, None, None, 200, 429]),
-    min_cost=st.sampled_from([None, None, None, 10**6]),
+    lambda times, one, other: Filter(since=times[0], until=times[1], **(one | other)),
+    RANGES,
+    st.one_of(st.just({}), st.sampled_from(CONDITIONS)),
+    st.one_of(st.just({}), st.just({}), st.sampled_from(CONDITIONS)),
 )
 COLUMN = {group: "key_id" if group is Group.KEY else group.value for group in Group}
 
@@ -167,8 +177,14 @@ def check_saved(found: Saved, records: list[RequestRecord]) -> None:
     )
 
 
-@settings(max_examples=150)
-@given(st.lists(RECORDS, max_size=25), st.integers(0, 25), FILTERS, st.sampled_from(Group), st.sampled_from(Bucket))
+@settings(max_examples=200)
+@given(
+    st.lists(RECORDS, min_size=5, max_size=25),
+    st.integers(0, 25),
+    FILTERS,
+    st.sampled_from(Group),
+    st.sampled_from(Bucket),
+)
 def test_all_figures_agree_with_the_rows(
     records: list[RequestRecord], rolled: int, which: Filter, group: Group, bucket: Bucket
 ) -> None:
