@@ -8,61 +8,68 @@ from typing import Any
 import msgspec
 
 from arbstr.domain.decision import Decision
-from arbstr.domain.money import Cost, sats, usd
+from arbstr.domain.money import Cost, Currency, ExchangeRate, sats, usd
+from arbstr.domain.request import Needs
 from arbstr.domain.routing import Plan
 
 MOST_SHOWN = 50
 """Candidates, and likewise rejected ones, that are kept of one decision."""
 
 _NEEDS = ("tools", "vision", "json", "reasoning")
+_NO_NEEDS = Needs()
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 def compact(decision: Decision) -> bytes:
-    """The record as the request log keeps it: JSON in which places stand for names."""
-    plan = decision.plan
-    baseline = plan.baseline
-    return _encode(
-        {
-            "s": plan.strategy.value,
-            "p": plan.policy,
-            "m": decision.matched.value if decision.matched is not None else None,
-            "c": [
-                [each.deployment.provider, each.deployment.model, *_amounts(each.expected_cost(plan.rate)), each.reason]
-                for each in plan.candidates[:MOST_SHOWN]
-            ],
-            "r": [
-                [each.deployment.provider, each.deployment.model, each.why.value, each.reason]
-                for each in plan.rejected[:MOST_SHOWN]
-            ],
-            "b": [baseline.provider, baseline.model] if baseline is not None else None,
-            "q": [
-                decision.input_bytes,
-                decision.max_tokens,
-                decision.n,
-                [name for name in _NEEDS if getattr(decision.needs, name)],
-            ],
-        }
-    )
+    """The record as the request log keeps it: JSON in which places stand for names, and estimates are as they were
+    multiplied."""
+    plan, needs = decision.plan, decision.needs
+    baseline, rate = plan.baseline, plan.rate
+    candidates: list[list[Any]] = []
+    for each in plan.candidates[:MOST_SHOWN]:
+        deployment = each.deployment
+        rates = deployment.rates
+        in_usd = rates is not None and rates.currency is Currency.USD
+        candidates.append([deployment.provider, deployment.model, in_usd, each.expected, each.reason])
+    kept = {
+        "s": plan.strategy.value,
+        "p": plan.policy,
+        "m": decision.matched.value if decision.matched is not None else None,
+        "c": candidates,
+        "r": [
+            [each.deployment.provider, each.deployment.model, each.why.value, each.reason]
+            for each in plan.rejected[:MOST_SHOWN]
+        ],
+        "b": [baseline.provider, baseline.model] if baseline is not None else None,
+        "q": [
+            decision.input_bytes,
+            decision.max_tokens,
+            decision.n,
+            [name for name in _NEEDS if getattr(needs, name)] if needs != _NO_NEEDS else [],
+        ],
+        "x": rate.micro_sats_per_usd if rate is not None else None,
+    }
+    return _encode(kept)
 
 
 def expand(record: str | bytes) -> dict[str, Any]:
     """A record of :func:`compact` with its names; what cannot be read is as if nothing had been kept."""
     try:
         kept = _decode(record)
-        asked = kept["q"]
+        rate = None if kept["x"] is None else ExchangeRate(kept["x"])
+        input_bytes, max_tokens, n, needs = kept["q"]
         return {
             "policy": kept["p"],
             "matched": kept["m"],
             "strategy": kept["s"],
-            "candidates": [_candidate(*each) for each in kept["c"]],
+            "candidates": [_candidate(each, rate) for each in kept["c"]],
             "rejected": [_rejected(*each) for each in kept["r"]],
             "baseline": None if kept["b"] is None else {"provider": kept["b"][0], "model": kept["b"][1]},
-            "request": {"input_bytes": asked[0], "max_tokens": asked[1], "n": asked[2], "needs": asked[3]},
+            "request": {"input_bytes": input_bytes, "max_tokens": max_tokens, "n": n, "needs": needs},
         }
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return {}
 
 
@@ -71,27 +78,20 @@ def shown(decision: Decision) -> dict[str, Any]:
     return expand(compact(decision))
 
 
-def _candidate(provider: str, model: str, in_sats: float | None, in_usd: float | None, reason: str) -> dict[str, Any]:
+def _candidate(kept: list[Any], rate: ExchangeRate | None) -> dict[str, Any]:
+    provider, model, in_usd, pico, reason = kept
+    cost = None if pico is None else Cost.of_pico(pico, Currency.USD if in_usd else Currency.SATS, rate)
     return {
         "provider": provider,
         "model": model,
-        "estimated_cost_sats": in_sats,
-        "estimated_cost_usd": in_usd,
+        "estimated_cost_sats": None if cost is None or cost.sats is None else sats(cost.sats),
+        "estimated_cost_usd": None if cost is None or cost.usd is None else usd(cost.usd),
         "reason": reason,
     }
 
 
 def _rejected(provider: str, model: str, why: str, reason: str) -> dict[str, Any]:
     return {"provider": provider, "model": model, "why": why, "reason": reason}
-
-
-def _amounts(cost: Cost | None) -> tuple[float | None, float | None]:
-    if cost is None:
-        return None, None
-    return (
-        None if cost.sats is None else sats(cost.sats),
-        None if cost.usd is None else usd(cost.usd),
-    )
 
 
 def route_text(plan: Plan) -> bytes:
