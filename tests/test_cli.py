@@ -28,7 +28,20 @@ from arbstr.cli.commands import arbstr as group
 from tests.config.written import ALPHA, BETA
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
-COMMANDS = ("check", "db", "explain", "init", "keys", "models", "prices", "providers", "replay", "serve")
+COMMANDS = (
+    "check",
+    "db",
+    "explain",
+    "init",
+    "keys",
+    "logs",
+    "models",
+    "prices",
+    "providers",
+    "replay",
+    "serve",
+    "stats",
+)
 ON_THEIR_OWN = ("check", "models", "providers")
 """Commands that need no more words, and end by themselves."""
 PATIENCE = 20.0
@@ -118,7 +131,10 @@ def test_the_last_of_two_configurations_counts(tmp_path: Path) -> None:
     [
         (["chek"], 'There is no command "chek". Did you mean "check"?'),
         (["provider"], 'There is no command "provider". Did you mean "providers"?'),
-        (["frobnicate"], "There are check, db, explain, init, keys, models, prices, providers, replay, serve."),
+        (
+            ["frobnicate"],
+            "There are check, db, explain, init, keys, logs, models, prices, providers, replay, serve, stats.",
+        ),
         (["check", "--jsn"], "No such option"),
         (["check", "extra"], "unexpected extra argument"),
         (["check", "--config"], "requires an argument"),

@@ -14,8 +14,10 @@ from arbstr.cli.db import db
 from arbstr.cli.explain import explain
 from arbstr.cli.frame import Failure, Group, complain, config_flag, echo_json, load_found, wants_json
 from arbstr.cli.keys import keys
+from arbstr.cli.logs import logs
 from arbstr.cli.prices import prices
 from arbstr.cli.replay import replay
+from arbstr.cli.stats import stats
 from arbstr.config import Compiled, ConfigError, leaves, units
 from arbstr.config.compile import keys_missing
 from arbstr.config.mock import load_mock
@@ -168,5 +170,7 @@ def models(context: click.Context) -> None:
 arbstr.add_command(db)
 arbstr.add_command(explain)
 arbstr.add_command(keys)
+arbstr.add_command(logs)
 arbstr.add_command(prices)
 arbstr.add_command(replay)
+arbstr.add_command(stats)

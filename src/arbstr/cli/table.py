@@ -7,7 +7,7 @@ room for, and the others stand beneath it, ``name: value``. So nothing is lost, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import click
 import msgspec
@@ -57,6 +57,17 @@ def lines(table: Table, width: int | None = None) -> Iterator[Line]:
         pairs = [f"{name}: {cells[name]}" for name in folded if name not in unsaid]
         for text in _filled(pairs, None if width is None else width - len(INDENT)):
             yield Line(INDENT + text, "dim")
+
+
+def without_empty(table: Table, optional: Collection[str], empty: Collection[str] = (NOTHING,)) -> Table:
+    """The table without those of the ``optional`` columns in which no cell says more than ``empty``."""
+    columns = list(zip(table.columns, *table.rows, strict=True)) if table.rows else [(name,) for name in table.columns]
+    kept = [name not in optional or any(cell not in empty for cell in cells) for name, *cells in columns]
+    names = tuple(name for name, keep in zip(table.columns, kept, strict=True) if keep)
+    rows = [tuple(cell for cell, keep in zip(row, kept, strict=True) if keep) for row in table.rows]
+    return msgspec.structs.replace(
+        table, columns=names, rows=rows, fold=tuple(name for name in table.fold if name in names)
+    )
 
 
 def show(table: Table) -> None:
