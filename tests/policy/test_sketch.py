@@ -26,7 +26,7 @@ def test_a_quantile_is_off_by_one_percent_at_most(numbers: list[float], q: float
     """Whatever the numbers are, small or large, alike or not."""
     true = sorted(numbers)[math.floor(q * (len(numbers) - 1))]
 
-    told = sketch_of(numbers).quantile(q)
+    (told,) = sketch_of(numbers).quantiles(q)
 
     assert told == pytest.approx(true, rel=RELATIVE_ERROR + 1e-9, abs=0)
 
@@ -54,10 +54,11 @@ def test_it_is_read_as_it_was_written(numbers: list[float]) -> None:
     assert (again.zeros, again.buckets) == (sketch.zeros, sketch.buckets)
 
 
-def test_nothing_has_no_quantile() -> None:
-    """No numbers are not zeros."""
-    assert Sketch().quantile(0.5) is None
-    assert sketch_of([0, 0, -1]).quantile(0.99) == 0
+def test_nothing_is_nothing() -> None:
+    """Of no numbers, and of those up to 0, every quantile is 0; several are told at once."""
+    assert Sketch().quantiles(0.5, 1) == (0, 0)
+    assert sketch_of([0, 0, -1]).quantiles(0.99) == (0,)
+    assert sketch_of([0, 5]).quantiles(0, 1) == pytest.approx((0, 5), rel=RELATIVE_ERROR)
 
 
 def test_it_stays_small() -> None:

@@ -86,17 +86,17 @@ class Sketch:
         sketch.merge_encoded(data)
         return sketch
 
-    def quantile(self, q: float) -> float | None:
-        """The number below which the share ``q`` of all lies, within RELATIVE_ERROR; None where there are none.
+    def quantiles(self, *qs: float) -> tuple[float, ...]:
+        """For each, the number below which the share ``q`` of all lies, within RELATIVE_ERROR; of no numbers, 0.
 
         Of n numbers in order it is the one at place ⌊q · (n - 1)⌋, counted from 0.
         """
-        total = self.total
-        if not total:
-            return None
-        rank = math.floor(q * (total - 1))
-        if rank < self.zeros:
-            return 0.0
         indices = sorted(self.buckets)
         ends = list(accumulate((self.buckets[index] for index in indices), initial=self.zeros))
-        return _MIDDLE * math.exp(indices[bisect_right(ends, rank) - 1] / _PER_LOG)
+        ranks = [math.floor(q * (ends[-1] - 1)) for q in qs]
+        return tuple(
+            [
+                _MIDDLE * math.exp(indices[bisect_right(ends, rank) - 1] / _PER_LOG) if rank >= self.zeros else 0.0
+                for rank in ranks
+            ]
+        )

@@ -125,7 +125,7 @@ def _spread(microseconds: int, sketch: Sketch) -> Spread | None:
     count = sketch.total
     if not count:
         return None
-    p50, p95, p99 = (round((sketch.quantile(q) or 0.0) / 1000, 3) for q in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (round(value / 1000, 3) for value in sketch.quantiles(0.5, 0.95, 0.99))
     return Spread(mean=round(microseconds / count / 1000, 3), p50=p50, p95=p95, p99=p99)
 
 

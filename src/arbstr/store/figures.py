@@ -122,13 +122,19 @@ class _SketchOf:
 
 class _SketchSum:
     def __init__(self) -> None:
-        self._sketch = Sketch()
+        self._only: bytes | None = None
+        self._sketch: Sketch | None = None
 
     def step(self, data: bytes) -> None:
+        if self._only is None:
+            self._only = data
+            return
+        if self._sketch is None:
+            self._sketch = Sketch.decode(self._only)
         self._sketch.merge_encoded(data)
 
     def finalize(self) -> bytes | None:
-        return self._sketch.encode() if self._sketch.total else None
+        return self._only if self._sketch is None else self._sketch.encode()
 
 
 class _TallyOf:

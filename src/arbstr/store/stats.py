@@ -123,9 +123,11 @@ def find(
 def _add(parts: Parts, found: Iterable[Any], begin: Callable[[Any], int]) -> None:
     for kind, when, *values in found:
         key = (kind, None if when is None else begin(when))
-        if (known := parts.get(key)) is None:
-            known = parts[key] = Totals()
-        known.merge(read(values))
+        totals = read(values)
+        if key in parts:
+            parts[key].merge(totals)
+        else:
+            parts[key] = totals
 
 
 def _cut(connection: sqlite3.Connection, which: Filter, bucket: Bucket | None, *, rolled: bool) -> Cut:
