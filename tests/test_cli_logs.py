@@ -226,8 +226,8 @@ def test_one_request_is_told_with_its_attempts_and_its_decision(tmp_path: Path) 
         ),
     )
     kept = (
-        '{"s":"cheapest","p":"frugal","m":"keyword","c":[["alpha","m",1.5,null,"cheapest"]],'
-        '"r":[["gamma","m","circuit","its circuit is open"]],"b":null,"q":[4,null,1,[]]}'
+        '{"s":"cheapest","p":"frugal","m":"keyword","c":[["alpha","m",false,1500000000000,"cheapest"]],'
+        '"r":[["gamma","m","circuit","its circuit is open"]],"b":null,"q":[4,null,1,[]],"x":null}'
     )
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE requests SET decision = ?", [kept])

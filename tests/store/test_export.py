@@ -129,7 +129,8 @@ def test_rows_that_come_in_the_meantime_are_not_among_them() -> None:
 def test_a_decision_is_told_as_over_http() -> None:
     """Its names in JSON lines; as the database has it in CSV, where it is one cell."""
     kept = (
-        '{"s":"cheapest","p":null,"m":null,"c":[["alpha","m",1.5,null,"cheapest"]],"r":[],"b":null,"q":[4,null,1,[]]}'
+        '{"s":"cheapest","p":null,"m":null,"c":[["alpha","m",false,1500000000000,"cheapest"]],"r":[],"b":null,'
+        '"q":[4,null,1,[]],"x":null}'
     )
     connection = memory(request())
     connection.execute("UPDATE requests SET decision = ?", [kept])
