@@ -497,6 +497,55 @@ class TestLeases:
 
             assert (asking.status, spent(rig)) == (200, 70)
 
+    async def test_after_a_burst_the_lease_is_as_small_again_as_before(self) -> None:
+        """What ten requests had set aside at once does not count as spent if the process dies much later."""
+        store = MemorySpend()
+        async with bank(store, sellers=ONE) as rig:
+            rig.script(CHEAP, *[said(1)] * 3)
+            await ask(rig, 900)
+            rig.state.spending.give_back()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            small = store.written["", "hour", int(NOON), "sats"].amount
+            rig.state.spending.give_back()  # which is enough
+            writes = store.writes
+            again = await ask(rig, 800)
+            large = store.written["", "hour", int(NOON), "sats"].amount
+
+            assert small == (1 + 10) * SAT
+            assert (writes, again.status, large) == (2, 200, (1 + 800 + 10) * SAT)
+
+    async def test_nothing_is_spent_by_a_lease_that_is_given_back(self) -> None:
+        """Not even while the smaller one is on its way: who comes then waits until there is one for it."""
+        store = MemorySpend()
+        async with bank(store, sellers=ONE) as rig:
+            rig.script(CHEAP, *[said(1)] * 2)
+            await ask(rig, 900)
+            asked = len(rig.asked)
+            store.answers.clear()
+            rig.state.spending.give_back()
+            task = await begin(rig, caller(500))
+            before = len(rig.asked) - asked
+            store.answers.set()
+            await task
+
+            assert (before, len(rig.asked) - asked) == (0, 1)
+            assert store.written["", "hour", int(NOON), "sats"].amount >= 501 * SAT
+
+    async def test_while_leases_cannot_be_written_none_is_given_back(self) -> None:
+        """What is written down already is all that there is to go on with."""
+        store = MemorySpend()
+        async with bank(store, sellers=ONE) as rig:
+            rig.script(CHEAP, *[said(1)] * 2)
+            await ask(rig, 500)
+            store.refusal = LogUnavailable("the disk is full", retry_after=1.0)
+            refused = await ask(rig, 900)
+            rig.state.spending.give_back()
+            served = await ask(rig, 400)
+            store.refusal = None
+
+            assert (refused.status, served.status) == (503, 200)
+
     async def test_an_orderly_end_gives_back_what_was_leased(self) -> None:
         """The next process finds what was spent, and not a unit more."""
         store = MemorySpend()

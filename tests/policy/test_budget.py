@@ -566,6 +566,21 @@ class TestLeases:
 
         assert meter.leased == 500
 
+    @pytest.mark.parametrize(
+        ("limit", "leased", "left"), [(1000, 30, 30), (1000, 31, 10), (1000, 5, 5), (None, 500, 500)]
+    )
+    def test_far_more_than_is_needed_is_given_back(self, limit: int | None, leased: int, left: int) -> None:
+        """From more than two steps ahead on: then nothing is spent by it any more, and one step is wanted instead."""
+        told, gateway = Told(), account(hour=limit)
+        meter = gateway.meter(HOUR, NOON)
+        held(told.book.reserve([gateway], fixed(10), NOON))
+        told.book.leased(meter, leased)
+
+        done = meter.give_back()
+
+        assert (done, meter.leased) == (left < leased, left)
+        assert meter.wanted == (20 if done or leased == 5 else None)
+
     def test_who_is_not_limited_needs_none(self) -> None:
         """No lease is wanted, and every hold is covered."""
         told, gateway = Told(), account()

@@ -278,6 +278,16 @@ class Spending:
                     self.book.leased(meter, amount)
         _release(self._covered)
 
+    def give_back(self) -> None:
+        """Lease less where far more is leased than is needed: to be called now and then.
+
+        Nothing is spent by what is given back, from before a smaller lease is written.
+        """
+        if self.store is not None and not self._failing:
+            for meter in self.limited_meters():
+                if meter.give_back():
+                    self._want(meter)
+
     async def aclose(self) -> None:
         """The process ends in an orderly way: what was leased and not spent is given back."""
         if self.store is None:

@@ -140,6 +140,17 @@ class Meter:
         target = max(self.committed, min(ahead, limit)) if self.account.hard else ahead
         return target if target > self.leased else None
 
+    def give_back(self) -> bool:
+        """Need a lease of no more than is committed, if far more is leased than is needed; whether that is so.
+
+        What was reserved at once in a burst would count as spent if the process died, long after the burst.
+        """
+        if self.limit is None or self.leased - self.committed <= 2 * self.step:
+            return False
+        self.leased = self.committed
+        self.set_alarm()
+        return True
+
     def is_low(self, more: int = 0) -> bool:
         """Whether its limit is nearly used up, once ``more`` is spent, or does not hold all that is reserved."""
         return self.limit is not None and (self.spent + more >= self.low_from or self.committed > self.limit)

@@ -26,6 +26,9 @@ from arbstr.upstream.pool import Pool
 RETRY_PAUSE = 0.5
 """Seconds between two tries to look up what was spent."""
 
+GIVE_BACK = 30.0
+"""Seconds after which leases are as small again as they can be."""
+
 
 class Accounts:
     """Keys, budgets and the exchange rate of one gateway, from its start to its end."""
@@ -58,6 +61,7 @@ class Accounts:
         self._budgets = {key.id: key.budgets for key in watch.ring.keys}
         stack.push_async_callback(state.spending.aclose)
         self._spawn(stack, state.spending.run())
+        self._spawn(stack, self._give_back())
         self._spawn(stack, self._follow())
         watch.start(self._adopt)
         self.keys = SqliteKeys(
@@ -78,6 +82,12 @@ class Accounts:
         if changed:
             self._state.spending.pending |= changed
         self._changed.set()
+
+    async def _give_back(self) -> None:
+        """See that a kill after a burst costs no more than one before it."""
+        while True:
+            await self._clock.sleep(GIVE_BACK)
+            self._state.spending.give_back()
 
     async def _follow(self) -> None:
         """Look up what was spent wherever budgets have changed."""
