@@ -4,6 +4,8 @@
 
     gateway    Service: one gateway, from its compiled configuration to its end
     accounts   what outlives a process: keys, budgets, the exchange rate
+    renewal    the snapshot, compiled anew where models or prices have changed
+    background what goes on beside requests
     process    what the gateway wants of its process
     refusals   requests that never became one
     clock      the machine's clock

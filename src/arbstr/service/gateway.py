@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, cast
 from arbstr import __version__
 from arbstr.config.compile import Compiled
 from arbstr.domain.health import CircuitState
+from arbstr.domain.routing import Snapshot
 from arbstr.edge.app import App
 from arbstr.edge.context import Context
 from arbstr.edge.server import EdgeServer
 from arbstr.pipeline.handle import Pipeline
 from arbstr.pipeline.state import LiveState
 from arbstr.policy.verdict import Park
-from arbstr.service.accounts import Accounts, cancelled
+from arbstr.service.accounts import Accounts
+from arbstr.service.background import Background
 from arbstr.service.clock import SystemClock
 from arbstr.service.process import tame_the_collector
 from arbstr.service.refusals import Refusals
+from arbstr.service.renewal import Renewal
 from arbstr.store.retention import Retention
 from arbstr.store.sqlite import SqliteLog
 from arbstr.store.stats import Statistics
@@ -31,7 +34,7 @@ from arbstr.telemetry.log import Format, Level, Logging
 from arbstr.telemetry.metrics import CONTENT_TYPE, Metrics
 from arbstr.upstream import registry
 from arbstr.upstream.dial import default_tls
-from arbstr.upstream.discover import Discovery, Found
+from arbstr.upstream.discover import Discovery
 from arbstr.upstream.pool import Limits, Pool
 from arbstr.upstream.post import PoolPost
 from arbstr.upstream.redact import Redactor
@@ -47,9 +50,6 @@ LAST_WORDS = 3.0
 
 FLUSH = 5.0
 """Seconds that the request log has to write what waits, at the end, and alerts to be sent."""
-
-LOOK_AT_PRICES = 60.0
-"""Seconds between two looks at whether a price in the catalogue has changed by its own date."""
 
 SWEEP = 1.0
 """Seconds between two looks at requests past their deadline."""
@@ -82,6 +82,7 @@ class Service:
         self.accounts = Accounts(compiled, self.state, clock=self.clock, log=self.log)
         self.providers = registry.build(compiled.providers, registry.Means(self.pool, self.redact, self.clock))
         self._stack = contextlib.AsyncExitStack()
+        self._background = Background(self._stack, clock=self.clock, log=self.log)
         self._server: EdgeServer | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
@@ -212,35 +213,24 @@ class Service:
             compiled.store, keep=compiled.keep, clock=self.clock, log=self.log, health=request_log.health
         )
         self._stack.push_async_callback(retention.aclose)
-        self._stack.push_async_callback(cancelled, asyncio.create_task(retention.run()))
+        self._background.start("request log: removing old rows", retention.run)
 
     def _discover(self, pipeline: Pipeline) -> None:
         """Ask providers for their models from now on, where that is wanted, and follow prices that change."""
         compile_with = self.compiled.discovered
         if compile_with is None:
             return
-        known: Found = {}
 
-        async def adopt(found: Found) -> None:
-            nonlocal known
-            snapshot = await asyncio.to_thread(compile_with, found)
-            known = found
+        def hold(snapshot: Snapshot) -> None:
             self.state.adopt(snapshot)
             pipeline.snapshot = snapshot
 
-        async def follow_prices() -> None:
-            while True:
-                until = pipeline.snapshot.prices_until
-                await self.clock.sleep(LOOK_AT_PRICES)
-                if until is not None and self.clock.time() >= until:
-                    await adopt(known)
-
-        tasks = [follow_prices()]
+        renewal = Renewal(pipeline.snapshot, compile_with=compile_with, hold=hold, clock=self.clock)
+        self._background.start("prices: following", renewal.follow_prices)
         listings = registry.listings(self.compiled.providers, self.providers)
         if listings:
-            tasks.append(Discovery(listings, clock=self.clock, log=self.log, adopt=adopt).run())
-        for work in tasks:
-            self._stack.push_async_callback(cancelled, asyncio.create_task(work))
+            discovery = Discovery(listings, clock=self.clock, log=self.log, adopt=renewal.adopt)
+            self._background.start("models: discovering", discovery.run)
 
     def _on_log_problem(self, event: str, fields: dict[str, Any]) -> None:
         fields = dict(fields)
