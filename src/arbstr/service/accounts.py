@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
 
 from arbstr.config.compile import Compiled, keys_missing
 from arbstr.config.problems import ConfigError
@@ -16,6 +13,8 @@ from arbstr.domain.money import ExchangeRate
 from arbstr.pipeline.state import LiveState
 from arbstr.policy.keys import KeyRing
 from arbstr.ports import Clock, KeyStore, Log
+from arbstr.service.background import Background
+from arbstr.store.errors import StoreError
 from arbstr.store.key_store import SqliteKeys
 from arbstr.store.key_watch import KeyWatch
 from arbstr.store.spend import SqliteSpend
@@ -43,7 +42,7 @@ class Accounts:
         self._changed = asyncio.Event()
         self.keys: KeyStore
 
-    async def start(self, stack: AsyncExitStack, *, pool: Pool, on_problem: OnProblem) -> None:
+    async def start(self, stack: AsyncExitStack, *, background: Background, pool: Pool, on_problem: OnProblem) -> None:
         """Read keys and what was spent, and keep both current until ``stack`` is closed. The database is there and up
         to date. Raises StoreError; ConfigError where the gateway is not to be reached without keys, and there is
         none."""
@@ -57,23 +56,22 @@ class Accounts:
         state.spending.store = spend
         state.keys = watch.ring
         state.rate = compiled.snapshot.exchange_rate  # what was leased in the other currency is converted by it
-        await state.spending.adopt(compiled.snapshot.budget, watch.ring.keys, state.rate)
+        try:
+            await state.spending.adopt(compiled.snapshot.budget, watch.ring.keys, state.rate)
+        except GatewayError as error:
+            raise StoreError(f"{compiled.store}: {error.message}") from error
         self._budgets = {key.id: key.budgets for key in watch.ring.keys}
         stack.push_async_callback(state.spending.aclose)
-        self._spawn(stack, state.spending.run())
-        self._spawn(stack, self._give_back())
-        self._spawn(stack, self._follow())
+        background.start("budgets: writing leases", state.spending.run)
+        background.start("budgets: giving leases back", self._give_back)
+        background.start("budgets: following keys", self._follow)
         watch.start(self._adopt)
         self.keys = SqliteKeys(
             compiled.store, watch=watch, clock=self._clock, currency=compiled.snapshot.budget.currency
         )
         if compiled.exchange.sources:
             poller = RatePoller(compiled.exchange, pool=pool, clock=self._clock, log=self._log, adopt=self._adopt_rate)
-            self._spawn(stack, poller.run())
-
-    def _spawn(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        stack.push_async_callback(cancelled, task)
+            background.start("exchange rate: asking", poller.run)
 
     def _adopt(self, ring: KeyRing) -> None:
         """Keys have changed: it holds at once, but that requests of keys with other budgets wait for those."""
@@ -111,10 +109,3 @@ class Accounts:
 
     def _adopt_rate(self, rate: ExchangeRate) -> None:
         self._state.rate = rate
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    """Stop a task, and wait for its end."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

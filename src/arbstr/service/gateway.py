@@ -161,7 +161,9 @@ class Service:
         self._stack.push_async_callback(request_log.aclose, FLUSH)
         stats = Statistics(compiled.store)
         self._stack.push_async_callback(stats.aclose)
-        await self.accounts.start(self._stack, pool=self.pool, on_problem=self._on_log_problem)
+        await self.accounts.start(
+            self._stack, background=self._background, pool=self.pool, on_problem=self._on_log_problem
+        )
         self._retain(request_log)
         metrics = Metrics(
             version=__version__,
