@@ -319,3 +319,14 @@ def test_never_more_probes_than_allowed_and_never_stuck(steps: list[tuple[str, i
         assert sum(each.probing and now < each.expires_at for each in circuit._probes) <= 1
 
     assert circuit.admits(now + 3.0 + 2.0)
+
+
+def test_who_waits_for_a_probe_knows_when_it_is_given_up() -> None:
+    """The first of those that are out; without one there is nothing to wait for."""
+    circuit = tripped(probes=2)
+    without = circuit.probe_expires_in(30.0)
+    permit(circuit, 30.0, lease=10.0)
+    permit(circuit, 32.0, lease=3.0)
+
+    assert (without, circuit.probe_expires_in(33.0)) == (float("inf"), 2.0)
+    assert (circuit.closed, breaker().closed) == (False, True)

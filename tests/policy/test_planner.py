@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.domain.errors import ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
-from arbstr.domain.money import Cost, MicroSats, PicoSats, Rates
+from arbstr.domain.errors import CeilingTooLow, ContextTooLong, InvalidRequest, ModelNotFound, PolicyViolation
+from arbstr.domain.money import Cost, Currency, ExchangeRate, MicroSats, NanoUsd, PicoSats, Rates
 from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import Capabilities, Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
-from arbstr.policy.planner import Standing, choose_rule, plan
+from arbstr.policy.planner import Standing, choose_rule, plan, rank
+from arbstr.policy.terms import FREE, Ceiling, Terms
 
 
 def deployment(name: str, input: str, output: str, fee: str = "0", *, model: str = "gpt-4o") -> Deployment:
@@ -273,3 +274,84 @@ def test_a_kind_of_provider_without_embeddings_is_not_asked_for_them() -> None:
     request = msgspec.structs.replace(ask(), dialect="embeddings")
 
     assert names(decide(snapshot(without, DEAR), request)) == ["dear"]
+
+
+IN_DOLLARS = Deployment("dollars", "gpt-4o", Rates(0, 0, 6 * 10**12, Currency.USD))
+IN_SATS = Deployment("sats", "gpt-4o", Rates(0, 0, 5000 * 10**12))
+FREE_HERE = Deployment("here", "gpt-4o", Rates(0, 0, 0))
+UNPRICED = Deployment("unpriced", "gpt-4o", None)
+THOUSAND = ExchangeRate(1000 * 10**6)
+"""Six dollars are 6,000 satoshis."""
+
+
+def with_terms(among: Snapshot, terms: Terms, *, policy: str | None = None, ill: frozenset[str] = frozenset()) -> Plan:
+    return plan(
+        ask(),
+        choose_rule(among.rules, policy, ask()),
+        snapshot=among,
+        mean_output=lambda _: 512,
+        standing=lambda each: Standing.OPEN if each.provider in ill else Standing.READY,
+        terms=terms,
+    )
+
+
+def fee(deployment: Deployment, rates: Rates) -> int:
+    return rates.base_fee
+
+
+def test_prices_in_two_currencies_are_compared_by_the_rate() -> None:
+    """Without one, those in satoshis come first; who has no price comes last in any case."""
+    among = snapshot(UNPRICED, IN_DOLLARS, IN_SATS)
+
+    by_rate = [names(with_terms(among, Terms(rate=ExchangeRate(sats * 10**6)))) for sats in (1000, 500)]
+    without = names(with_terms(among, FREE))
+
+    assert by_rate == [["sats", "dollars", "unpriced"], ["dollars", "sats", "unpriced"]]
+    assert without == ["sats", "dollars", "unpriced"]
+    assert [rank(each, 1, 1, THOUSAND) for each in (IN_SATS, IN_DOLLARS)] == [5000 * 10**12, 6000 * 10**12]
+
+
+def test_who_is_too_dear_is_rejected_before_circuits_are_looked_at() -> None:
+    """The only one below the ceiling is ill: that is a matter of health, and not of money. Without it, it is money."""
+    ceiling = Terms(THOUSAND, fee, (Ceiling(5500 * 10**6, Currency.SATS, "X-Arbstr-Max-Cost-Sats"),))
+
+    ill = with_terms(snapshot(IN_DOLLARS, IN_SATS), ceiling, ill=frozenset({"sats", "dollars"}))
+    with pytest.raises(CeilingTooLow, match="may cost up to 6000 sats at dollars"):
+        with_terms(snapshot(IN_DOLLARS), ceiling, ill=frozenset({"dollars"}))
+
+    assert (ill.candidates, ill.refusal) == ((), None)
+    assert [each.reason for each in ill.rejected] == [
+        "may cost 6000 sats, more than X-Arbstr-Max-Cost-Sats allows",
+        Standing.OPEN.value,
+    ]
+
+
+def test_a_candidate_knows_its_worst_case() -> None:
+    """In the currencies that are known; without terms nobody needed to know."""
+    (known,) = with_terms(snapshot(IN_SATS), Terms(THOUSAND, fee)).candidates
+    (plain,) = with_terms(snapshot(IN_SATS), FREE).candidates
+
+    assert known.worst_cost(THOUSAND) == Cost(MicroSats(5000 * 10**6), NanoUsd(5 * 10**9))
+    assert known.worst_cost(None) == Cost(MicroSats(5000 * 10**6), None)
+    assert plain.worst_cost(THOUSAND) is None
+
+
+def test_what_would_have_been_paid_otherwise_is_known() -> None:
+    """At the dearest candidate whose price can be compared, or at the provider that is configured."""
+    among = snapshot(CHEAP, DEAR, UNPRICED, IN_DOLLARS)
+
+    dearest = with_terms(among, FREE).baseline
+    named = with_terms(msgspec.structs.replace(among, baseline="cheap"), FREE).baseline
+    absent = with_terms(msgspec.structs.replace(among, baseline="elsewhere"), FREE).baseline
+
+    assert (dearest, named, absent) == (DEAR, CHEAP, None)
+
+
+def test_a_rule_about_prices_needs_to_know_them() -> None:
+    """Who has none, or one that nothing converts, is not known to be cheap enough; who is free is."""
+    rules = (PolicyRule("cheap", max_output_rate=PicoSats(10**9)),)
+    cents = Deployment("cents", "gpt-4o", Rates(0, 10**5, 0, Currency.USD))
+    among = snapshot(UNPRICED, cents, FREE_HERE, rules=rules)
+
+    assert names(with_terms(among, FREE, policy="cheap")) == ["here"]
+    assert names(with_terms(among, Terms(rate=THOUSAND), policy="cheap")) == ["here", "cents"]
