@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +82,8 @@ def test_what_has_no_bound() -> None:
     [
         (100, 1, None, 100),
         (100, 3, None, 300),
-        (0, 1, None, 0),
+        (0, 1, None, 16),
+        (5, 2, None, 32),
         (None, 1, None, 4096),
         (None, 2, None, 8192),
         (None, 1, 2048, 2048),
@@ -93,6 +95,13 @@ def test_output(asked: int | None, n: int, longest: int | None, tokens: int) -> 
     found = output_bound(Bounds(0), ask(asked, n), deployment(longest=longest), default=4096)
 
     assert found == tokens
+
+
+def test_embeddings_write_nothing() -> None:
+    """So nothing is reserved for it."""
+    request = msgspec.structs.replace(ask(0), dialect="embeddings")
+
+    assert output_bound(Bounds(0), request, deployment(), default=4096) == 0
 
 
 def test_a_predicted_answer_is_charged_beside_the_real_one() -> None:

@@ -21,8 +21,8 @@ def account() -> Account:
     """A key with a budget of ten dollars an hour, of which two and a half are spent."""
     account = Account("key_1", "team-a", Currency.USD)
     account.limit({Period.HOUR: 10 * 10**9}, BudgetSettings())
-    account.restore(Period.HOUR, Period.HOUR.start(NOW), spent=2_500_000_000, leased=0, now=NOW)
-    account.meter(Period.HOUR, NOW).reserved = 500_000_000
+    meter = account.meter(Period.HOUR, NOW)
+    meter.spent, meter.reserved = 2_500_000_000, 500_000_000
     return account
 
 

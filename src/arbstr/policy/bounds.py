@@ -26,6 +26,9 @@ from arbstr.policy.images import image_rule
 UNKNOWN_WINDOW = 1_000_000
 """Tokens that are reserved for what has no bound, at a model whose context window is not known. Few have more."""
 
+LEAST_OUTPUT = 16
+"""OpenAI's responses take no smaller limit, so that what is below is sent as this."""
+
 PER_REQUEST = 32
 PER_MESSAGE = 8
 PER_REQUEST_WITH_TOOLS = 1024
@@ -64,6 +67,8 @@ def output_bound(bounds: Bounds, request: ChatRequest, deployment: Deployment, *
     tokens = request.max_tokens
     if tokens is None:
         tokens = default
+    elif tokens < LEAST_OUTPUT and request.dialect != "embeddings":
+        tokens = LEAST_OUTPUT
     longest = deployment.capabilities.max_output
     if longest is not None:
         tokens = min(tokens, longest)
