@@ -14,7 +14,7 @@ from arbstr.store.connection import identity, open_writer
 from arbstr.store.errors import StoreError, is_busy
 from arbstr.store.removal import STEP, cutoff, remove
 
-PAUSE = 0.1
+PAUSE = 0.05
 """Seconds between two steps, while there is more to remove."""
 LOOK = 60.0
 """Seconds between two looks at whether there is something to remove."""
