@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbstr.cli.table import Table, lines
+from arbstr.cli.table import Table, lines, without_empty
 
 SELLERS = Table(
     columns=("provider", "kind", "base url", "rate"),
@@ -99,3 +99,13 @@ def test_no_width_breaks_a_word_or_loses_one(table: Table, width: int) -> None:
     too_long = [line.split() for line in below if len(line) > width]
     assert all(value in words for row in table.rows for value in row)
     assert all(len(parts) == 1 or (len(parts) == 2 and parts[0].endswith(":")) for parts in too_long)
+
+
+def test_columns_in_which_nothing_stands_can_be_left_out() -> None:
+    """Those that may be, and only where no row has something in them; also where there are no rows at all."""
+    table = Table(("name", "a", "b", "c"), [("x", "–", "–", "–"), ("y", "1", "0", "–")], fold=("c", "b"))
+
+    assert without_empty(table, ("a", "b")).columns == ("name", "a", "b", "c")
+    assert without_empty(table, ("a", "c")).rows == [("x", "–", "–"), ("y", "1", "0")]
+    assert without_empty(table, ("a", "b"), ("0", "–")).fold == ("c",)
+    assert without_empty(Table(("name", "a"), []), ("a",)).columns == ("name",)

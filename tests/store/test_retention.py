@@ -49,6 +49,7 @@ def insert(connection: sqlite3.Connection, *records: RequestRecord) -> None:
 
 def memory(*records: RequestRecord) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
     migrate(connection)
     insert(connection, *records)
     return connection
