@@ -33,7 +33,7 @@ async def budget(context: Context, request: Request) -> None:
         account = spending.account_of(request.key)
     elif named is not None:
         account = spending.account_of(_key(context, named))
-    await respond.json(request.send, request.id, view(account, context.clock.time()))
+    await respond.json(request.send, request.id, view(account, spending.now()))
 
 
 def _key(context: Context, named: str) -> Key:

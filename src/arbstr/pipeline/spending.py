@@ -163,7 +163,8 @@ class Spending:
         outcome = self.book.reserve(accounts, lambda currency: _dearest(plan, currency), now)
         if isinstance(outcome, Refusal):
             end = outcome.meter.end
-            raise BudgetExceeded(outcome.message, retry_after=None if end == math.inf else max(1.0, end - now))
+            message = outcome.message if exchange.key is None else outcome.message_for_a_key
+            raise BudgetExceeded(message, retry_after=None if end == math.inf else max(1.0, end - now))
         exchange.hold = outcome
         if self.store is not None and not outcome.covered:
             await self._wait_until_written(outcome)

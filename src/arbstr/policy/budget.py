@@ -41,6 +41,13 @@ class Refusal:
             f"{amount_text(self.amount, currency)}"
         )
 
+    @property
+    def message_for_a_key(self) -> str:
+        """The same for a key's holder, who is told no figures of what all spend together."""
+        if self.meter.account.id != GATEWAY:
+            return self.message
+        return f"what is left of this gateway's budget for the {self.meter.period.value} is less than this may cost"
+
 
 class Part:
     """What a hold has in the windows of one account."""
@@ -55,11 +62,6 @@ class Part:
         """… and those in which it has reserved ``amount``."""
         self.amount = amount
         self.era = account.era
-
-    @property
-    def held(self) -> int:
-        """What of it is still reserved: nothing, once the account counts in another currency."""
-        return self.amount if self.era == self.account.era else 0
 
 
 class Hold:
@@ -128,7 +130,8 @@ class Hold:
         self._open = False
         sats, usd = (0, 0) if cost is None else (cost.sats or 0, cost.usd or 0)
         for part in self.parts:
-            account, held = part.account, part.held
+            account = part.account
+            held = part.amount if part.era == account.era else 0  # in another currency nothing is reserved any more
             spent, elsewhere = (sats, usd) if account.currency is Currency.SATS else (usd, sats)
             if spent:
                 account.settled += 1
@@ -138,9 +141,10 @@ class Hold:
                 if 0 < held < spent:
                     self._book.overran(meter)
             for meter in part.running:  # also those that had no limit when the request began, and have one now
-                meter.spent += spent
-                meter.elsewhere += elsewhere
-                if meter.spent + meter.reserved >= meter.alarm:
+                meter.spent = total = meter.spent + spent
+                if elsewhere:
+                    meter.elsewhere += elsewhere
+                if total + meter.reserved >= meter.alarm:
                     self._book.look(meter)
 
 
