@@ -7,6 +7,8 @@ import re
 from decimal import Decimal
 from typing import TypeVar
 
+import msgspec
+
 from arbstr.domain.decision import Matched
 from arbstr.domain.errors import Draining, InvalidRequest, ModelNotAllowed, Overloaded, PolicyViolation
 from arbstr.domain.identity import Key
@@ -67,11 +69,23 @@ def policy_of(exchange: Exchange, wishes: Wishes) -> tuple[str | None, Matched]:
 def _check_key(key: Key, request: ChatRequest, wishes: Wishes) -> None:
     if not key.allows(request.model):
         raise ModelNotAllowed(f"the key {key.name!r} is not for the model {request.model!r}", param="model")
+    if key.models is not None and "models" in request.fields:
+        for model in _other_models(request.fields["models"]):
+            if not key.allows(model):
+                raise ModelNotAllowed(f"the key {key.name!r} is not for the model {model!r}", param="models")
     if key.policy is not None and wishes.policy not in (None, key.policy):
         raise PolicyViolation(
             f"the key {key.name!r} is held to the policy {key.policy!r}, not to {wishes.policy!r}",
             param="X-Arbstr-Policy",
         )
+
+
+def _other_models(value: msgspec.Raw) -> list[str]:
+    """The models that a vendor may take in place of the one that was asked for: OpenRouter's ``models``."""
+    try:
+        return msgspec.json.decode(value, type=list[str] | None) or []
+    except msgspec.MsgspecError:
+        raise InvalidRequest("models must be a list of names of models.", param="models") from None
 
 
 def _take_down(wishes: Wishes, exchange: Exchange) -> None:
