@@ -167,6 +167,10 @@ class TestLocal:
         """A made-up loopback address stands left of the stranger's own."""
         assert not address("127.0.0.1", f"127.0.0.1, {STRANGER}", trusted="127.0.0.0/8").local
 
+    def test_a_proxy_that_writes_the_other_header(self) -> None:
+        """One that adds to Forwarded alone passes on what a stranger has put into X-Forwarded-For."""
+        assert not address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8", forwarded=f"for={STRANGER}").local
+
     def test_the_loopback_of_another_machine(self) -> None:
         """A trusted proxy elsewhere means its own loopback, at either place in a chain."""
         assert not address("10.0.0.1", "127.0.0.1", trusted="10.0.0.0/8 127.0.0.0/8").local

@@ -67,7 +67,9 @@ def caller_address(scope: Scope, headers: dict[bytes, bytes], trusted: tuple[Net
     chain = b",".join(lines)
     if len(chain) > LONGEST_CHAIN:
         chain = b"," + chain[-LONGEST_CHAIN:].partition(b",")[2]
-    return _forwarded(peer, chain, trusted)
+    caller = _forwarded(peer, chain, trusted)
+    # A proxy that writes the other header may pass on this one as a stranger has made it up.
+    return caller if b"forwarded" not in headers else _elsewhere(caller)
 
 
 @lru_cache(maxsize=4096)
