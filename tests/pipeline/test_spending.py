@@ -362,14 +362,14 @@ class TestPrices:
     async def test_a_price_that_no_rate_converts_yet_is_none(self) -> None:
         """The rate is polled and has not come: a request would cost dollars, and the budget see nothing. As soon as it
         is known, it is served."""
-        async with bank(MemorySpend(), sellers=self.DOLLARS) as rig:
-            rig.script(CHEAP, said(1))
-            refused = await ask(rig, 1)
+        async with bank(MemorySpend(), budget=BudgetSettings(hour=20_000 * SAT), sellers=self.DOLLARS) as rig:
+            rig.script(CHEAP, said(20))
+            refused = await ask(rig, 20)
             rig.state.rate = RATE
-            served = await ask(rig, 1)
+            served = await ask(rig, 20)
 
             assert (refused.status, error_of(refused)["code"]) == (400, "unpriced_model")
-            assert (served.status, spent(rig)) == (200, 1000)
+            assert (served.status, spent(rig)) == (200, 20_000)
 
     async def test_a_key_in_another_currency_needs_the_rate_too(self) -> None:
         """The gateway has no budget, the key has one in satoshis."""
@@ -732,7 +732,7 @@ class TestKeys:
         """The key had none; one is under way when it is given one, and is charged to it."""
         async with bank(MemorySpend(), keys=[key("sk-one")], sellers=ONE) as rig:
             gate = asyncio.Event()
-            rig.script(CHEAP, said(40), [gate, *said(50)], said(10))
+            rig.script(CHEAP, said(30), [gate, *said(50)], said(20))
             await ask(rig, 100, secret="sk-one")
             task = await begin(rig, caller(100, secret="sk-one"))
             changed = key("sk-one", hour=100 * SAT)
@@ -741,9 +741,9 @@ class TestKeys:
             first = meter(rig, secret="sk-one").available
             gate.set()
             await task
-            refused, served = await ask(rig, 11, secret="sk-one"), await ask(rig, 10, secret="sk-one")
+            refused, served = await ask(rig, 21, secret="sk-one"), await ask(rig, 20, secret="sk-one")
 
-            assert first == 60 * SAT
+            assert first == 70 * SAT
             assert (refused.status, served.status) == (429, 200)
             assert spent(rig, secret="sk-one") == 100
             assert AlertKind.BUDGET_OVERRUN not in [alert.kind for alert in rig.alerts.raised]
