@@ -120,7 +120,7 @@ def _list(
         return
     table.show(log_show.requests(page.entries))
     if page.total > len(page.entries):
-        about = "more than " if page.estimated else ""
+        about = "about " if page.estimated else ""
         complain(f"{len(page.entries)} of {about}{page.total:,}: -n N shows more.")
 
 
