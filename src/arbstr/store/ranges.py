@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -17,6 +18,8 @@ LAST = 253_402_300_800
 
 Hours = tuple[int, int]
 """From the first hour to before the second, counted from 1970 in UTC."""
+Edge = tuple[float, float]
+"""From the first instant to before the second, in seconds since the epoch."""
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -26,8 +29,7 @@ class Cut(msgspec.Struct, frozen=True):
     """Whole days, as hours."""
     hours: tuple[Hours, ...]
     """Whole hours before and after them."""
-    edges: tuple[tuple[str, str], ...]
-    """Parts of hours, as the log writes times: the first is part of it, the second is not."""
+    edges: tuple[Edge, ...]
 
     @property
     def whole(self) -> Hours:
@@ -52,8 +54,15 @@ def cut(since: float, until: float, *, hours: bool = True, days: bool = True) ->
     )
 
 
-def _edge(since: float, until: float) -> tuple[tuple[str, str], ...]:
-    return ((text(since), text(until)),) if since < until else ()
+def _edge(since: float, until: float) -> tuple[Edge, ...]:
+    return ((since, until),) if since < until else ()
+
+
+def pieces(edge: Edge, size: int) -> Iterator[tuple[int, Edge]]:
+    """The edge, cut where the buckets of ``size`` seconds begin that it touches; and their beginnings."""
+    since, until = edge
+    for start in range(math.floor(since / size) * size, math.ceil(until / size) * size, size):
+        yield start, (max(since, start), min(until, start + size))
 
 
 def text(seconds: float) -> str:

@@ -14,7 +14,7 @@ from arbstr.domain.statistics import Statistics as Found
 from arbstr.policy.totals import Totals, figures, saved
 from arbstr.store.figures import OF_ROLLUPS, OF_ROWS, prepare, read
 from arbstr.store.filters import Filters
-from arbstr.store.ranges import DAY, HOUR, LAST, Cut, cut, text
+from arbstr.store.ranges import DAY, HOUR, LAST, Cut, cut, hour_of, pieces, text
 from arbstr.store.read_pool import ReadPool
 from arbstr.store.removal import rows_from
 from arbstr.store.rollups import mark
@@ -97,36 +97,42 @@ def find(
     stretch = _cut(connection, which, bucket, rolled=filters.rolled)
     parts: Parts = {}
 
-    when = "NULL" if bucket is None else f"substr(timestamp, 1, {_PREFIX[bucket]})"
-    of_rows = f"SELECT {column or 'NULL'}, {when}, {OF_ROWS} FROM requests"
-    rest = f"timestamp >= ? AND timestamp < ? AND {filters.rows} GROUP BY 1, 2 HAVING count(*)"
+    by_group = f" GROUP BY {column}" if column else ""
+    rest = f"timestamp >= ? AND timestamp < ? AND {filters.rows}"
+    of_rows = f"SELECT {column or 'NULL'}, ?, {OF_ROWS} FROM requests WHERE {rest}{by_group}"
     for edge in stretch.edges:
-        _add(parts, connection.execute(f"{of_rows} WHERE {rest}", [*edge, *filters.values]), _begin)
+        for start, (since, until) in ((None, edge),) if bucket is None else pieces(edge, bucket.value):
+            # A query for each bucket: rows come in order of time, and would be sorted again to be told apart.
+            _add(parts, connection.execute(of_rows, [start, text(since), text(until), *filters.values]))
+
     first, last = stretch.whole
     if first < last:
+        when = "NULL" if bucket is None else f"substr(timestamp, 1, {_PREFIX[bucket]})"
+        of_rows = f"SELECT {column or 'NULL'}, {when}, {OF_ROWS} FROM requests NOT INDEXED"
         values = [mark(connection), text(first * HOUR), text(last * HOUR), *filters.values]
-        _add(parts, connection.execute(f"{of_rows} NOT INDEXED WHERE id > ? AND {rest}", values), _begin)
+        _add(parts, connection.execute(f"{of_rows} WHERE id > ? AND {rest} GROUP BY 1, 2", values), _begin)
 
-    size = 1 if bucket is None else bucket.value
+    when = "NULL" if bucket is None else "start"
     of_rollups = (
-        f"SELECT {f'slices.{column}' if column else 'NULL'}, {'NULL' if bucket is None else 'start'}, {OF_ROLLUPS}"
+        f"SELECT {f'slices.{column}' if column else 'NULL'}, {when}, {OF_ROLLUPS}"
         " FROM rollups JOIN slices ON slices.id = rollups.slice"
         f" WHERE rollups.facet = ? AND span = ? AND start >= ? AND start < ? AND {filters.slices}"
-        " GROUP BY 1, 2 HAVING count(*)"
+        " GROUP BY 1, 2"
     )
+    size = 1 if bucket is None else bucket.value
     for span, (first, last) in ((DAY, stretch.days), *((1, each) for each in stretch.hours)):
         values = [filters.facet(column), span, first, last, *filters.slice_values]
         _add(parts, connection.execute(of_rollups, values), lambda hour: hour * HOUR // size * size)
     return parts
 
 
-def _add(parts: Parts, found: Iterable[Any], begin: Callable[[Any], int]) -> None:
+def _add(parts: Parts, found: Iterable[Any], begin: Callable[[Any], int] | None = None) -> None:
     for kind, when, *values in found:
-        key = (kind, None if when is None else begin(when))
+        key = (kind, when if when is None or begin is None else begin(when))
         totals = read(values)
         if key in parts:
             parts[key].merge(totals)
-        else:
+        elif totals["requests"]:
             parts[key] = totals
 
 
@@ -149,7 +155,11 @@ def _cut(connection: sqlite3.Connection, which: Filter, bucket: Bucket | None, *
         until = math.ceil(until / (DAY * HOUR)) * DAY * HOUR
     elif until < removed:
         until = math.ceil(until / HOUR) * HOUR
-    return cut(since, until, hours=rolled and bucket is not Bucket.MINUTE, days=bucket is not Bucket.HOUR)
+    found = cut(since, until, hours=rolled and bucket is not Bucket.MINUTE, days=bucket is not Bucket.HOUR)
+    if oldest is None:
+        return Cut(found.days, found.hours, ())
+    first, last = hour_of(oldest) * HOUR, (hour_of(newest) + 1) * HOUR  # there are no rows before or after
+    return Cut(found.days, found.hours, tuple((max(edge[0], first), min(edge[1], last)) for edge in found.edges))
 
 
 def _range(which: Filter) -> tuple[float, float]:
