@@ -25,7 +25,7 @@ def candidate(name: str, expected: int | None = None) -> Candidate:
 
 
 def decision(*candidates: Candidate, rejected: tuple[Rejection, ...] = (), matched: Matched | None = None) -> Decision:
-    deployments = tuple(each.deployment for each in (*candidates, *rejected))
+    deployments = (*(each.deployment for each in candidates), *(each.deployment for each in rejected))
     plan = Plan(
         route=Route("m", Strategy.CHEAPEST, deployments),
         strategy=Strategy.CHEAPEST,
