@@ -31,6 +31,10 @@ PROXY_SIGNS = frozenset(
 )
 """Headers that a request has from a proxy, and hardly ever from the program that made it."""
 
+_OTHER_SIGNS = PROXY_SIGNS - {
+    *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-server"),
+}
+
 
 class CallerAddress(msgspec.Struct, frozen=True):
     """Where a request comes from."""
