@@ -10,10 +10,10 @@ COVERAGE_MIN := 90
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test lint fmt bench compat soak prices lock clean
+.PHONY: help run setup test lint fmt bench bench-log compat soak prices lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 run: ## set up what arbstr runs on and start it with mock providers
 	@bash scripts/setup.sh run
@@ -47,6 +47,11 @@ fmt: setup ## format the code and fix what ruff can fix
 bench: ## measure against nginx and other gateways
 	@bash scripts/setup.sh run
 	@bash bench/run.sh $(ARGS)
+
+bench-log: ## measure what is asked of a request log of five million rows, and its replay
+	@bash scripts/setup.sh run
+	@$(PY) -m bench.log $(ARGS)
+	@$(PY) -m bench.replay
 
 compat: setup ## run the gateway in front of a provider that was not written here
 	@bash tests/compat/run.sh $(ARGS)
