@@ -13,7 +13,7 @@ from arbstr.domain.statistics import Filter
 from arbstr.policy.totals import figures
 from arbstr.store import rollups
 from arbstr.store.connection import open_writer
-from arbstr.store.rebuild import rebuild, verify
+from arbstr.store.rebuild import MOST_PROBLEMS, rebuild, verify
 from arbstr.store.removal import remove
 from arbstr.store.rollups import Roller, mark, roll
 from arbstr.store.rows import REQUEST_COLUMNS, request_row
@@ -221,3 +221,19 @@ def test_a_log_of_nothing_is_sound(tmp_path: Path, rows: int) -> None:
 
     connection.close()
     assert found == ([], rows, rows)
+
+
+def test_a_check_says_how_far_it_is_and_not_too_much(tmp_path: Path) -> None:
+    """Day by day; where nothing is right, twenty lines say it as well as a thousand."""
+    connection = open_writer(tmp_path / "log.db", wait=1)
+    insert(connection, *(request(timestamp=T0 + hours * HOUR) for hours in range(72)))
+    roll(connection)
+    told: list[tuple[int, int]] = []
+
+    sound = verify(connection, lambda done, total: told.append((done, total)))
+    connection.execute("UPDATE rollups SET requests = requests + 1")
+    unsound = verify(connection)
+
+    connection.close()
+    assert (sound, told) == ([], [(1, 3), (2, 3), (3, 3)])
+    assert len(unsound) == MOST_PROBLEMS
