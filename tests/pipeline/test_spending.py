@@ -451,7 +451,9 @@ class TestLeases:
             store.refusal = LogUnavailable("the disk is full", retry_after=1.0)
             first = await ask(rig, 100)
             waited = rig.clock.now - 1000
+            began = rig.clock.now
             second = await ask(rig, 100)
+            waited_again = rig.clock.now - began
             store.refusal = None
             await asyncio.sleep(0)
             for _ in range(20):
@@ -460,6 +462,7 @@ class TestLeases:
 
             assert [each.status for each in (first, second, third)] == ([503, 503, 200] if hard else [200] * 3)
             assert waited >= PATIENCE or not hard
+            assert (waited_again >= PATIENCE) is hard
             if hard:
                 assert error_of(first)["code"] == "budget_unavailable"
                 assert first.headers[b"retry-after"] == b"1"
@@ -545,6 +548,24 @@ class TestLeases:
             store.refusal = None
 
             assert (refused.status, served.status) == (503, 200)
+
+    async def test_a_currency_that_changes_while_a_lease_is_written(self) -> None:
+        """The lease was in the old one and covers nothing in the new one, in which another is written; who waits for it
+        goes on then."""
+        store = MemorySpend()
+        async with bank(store, rate=RATE, sellers=ONE) as rig:
+            rig.script(CHEAP, said(50), said(70))
+            await ask(rig, 50)
+            store.answers.clear()
+            asking = caller(100)
+            task = await begin(rig, asking)
+            await rig.state.spending.adopt(BudgetSettings(currency=USD, hour=DOLLAR), (), RATE)
+            store.answers.set()
+            await task
+
+            assert (asking.status, spent(rig)) == (200, 0.12)
+            assert store.written["", "hour", int(NOON), "sats"].amount == 160 * SAT
+            assert store.written["", "hour", int(NOON), "usd"].amount >= DOLLAR // 20
 
     async def test_an_orderly_end_gives_back_what_was_leased(self) -> None:
         """The next process finds what was spent, and not a unit more."""
