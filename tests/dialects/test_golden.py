@@ -49,7 +49,7 @@ def shown(frame: Frame) -> dict[str, Any]:
 
 def failure_shown(failure: UpstreamFailure) -> dict[str, Any]:
     fields = {**vars(failure), "kind": failure.kind.value}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: msgspec.to_builtins(value) for name, value in fields.items() if value not in (None, False)}
 
 
 def compare(found: Any, path: Path) -> None:

@@ -65,7 +65,7 @@ def event_shown(event: Event) -> list[Any]:
 
 def failure_shown(failure: UpstreamFailure) -> dict[str, Any]:
     fields = {**vars(failure), "kind": failure.kind.value}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value not in (None, False)}
 
 
 def conversation_shown(conversation: Conversation) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def event_shown(event: Any) -> dict[str, Any]:
 
 def failure_shown(failure: UpstreamFailure) -> dict[str, Any]:
     fields = {**vars(failure), "kind": failure.kind.value}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value not in (None, False)}
 
 
 def compare(found: Any, path: Path) -> None:

@@ -47,6 +47,21 @@ async def test_a_cut_answer_is_charged_as_what_it_may_have_cost() -> None:
     assert spent(rig) == ((rig.row.cost or 0) + (rig.row.failed_cost or 0), 0)
 
 
+async def test_an_answer_that_is_of_no_use_is_charged_as_it_says() -> None:
+    """A vendor that blocks a prompt answers without a choice, and bills the prompt."""
+    rig = await guarded()
+    rig.script(CHEAP, *[[b'{"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 0}}']] * 3)
+    rig.script(DEAR, whole())
+
+    await rig.ask(max_tokens=100)
+
+    failed = [each.cost for each in rig.row.attempts if each.error is not None]
+    assert len(failed) == 3
+    assert rig.row.failed_cost == sum(cost or 0 for cost in failed)
+    assert all(cost == failed[0] and cost for cost in failed)
+    assert spent(rig) == ((rig.row.cost or 0) + (rig.row.failed_cost or 0), 0)
+
+
 async def test_what_fails_unseen_is_not_retried_beyond_the_budget() -> None:
     """Each try may be charged: no more of them are made than the budget holds."""
     probe = await guarded()

@@ -40,6 +40,8 @@ from __future__ import annotations
 import enum
 import math
 
+from arbstr.domain.usage import Usage
+
 
 class GatewayError(Exception):
     """An answer that is not the one hoped for. The edge turns it into the OpenAI error object, once.
@@ -274,7 +276,8 @@ class UpstreamFailure(Exception):
 
     ``status`` is the provider's HTTP status where it answered; ``retry_after`` its wish in seconds, finite and not
     negative; ``code``, ``type`` and ``param`` come from its error object where it sent one. ``unseen``: it had the
-    request, and nobody knows what it made of it, and what it will charge.
+    request, and nobody knows what it made of it, and what it will charge. ``usage``: what it said that it used, in an
+    answer that is of no use.
     """
 
     def __init__(
@@ -288,9 +291,11 @@ class UpstreamFailure(Exception):
         type: str | None = None,
         param: str | None = None,
         unseen: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.unseen = unseen
+        self.usage = usage
         self.kind = kind
         self.message = message
         self.status = status

@@ -36,7 +36,6 @@ HOLD_LIMIT = 256 * 1024
 COMPLETE_LIMIT = 16 * 1024 * 1024
 """Bytes of a stream held under ``commit = "complete"``; a longer one is given to the caller from there on."""
 
-
 _CAN_SERVE = frozenset({Standing.READY, Standing.PROBE})
 
 COOLDOWN_JITTER = 0.25
@@ -322,7 +321,7 @@ class Attempts:
         held: Sequence[Frame] = (),
     ) -> None:
         """An attempt that will not serve is over; without a ``failure`` it was interrupted from our side."""
-        cost = _cost_of_failed(held, deployment, exchange) if held else None
+        cost = _cost_of_failed(held, failure, deployment, exchange)
         if cost is None and failure is not None and failure.unseen:
             cost = set_aside(deployment, exchange)
         if cost is not None:
@@ -354,9 +353,12 @@ class Attempts:
         return answer_to(failure, provider=deployment.provider)
 
 
-def _cost_of_failed(held: Sequence[Frame], deployment: Deployment, exchange: Exchange) -> Cost | None:
-    """What an answer cost that began and was not to be used: by its own usage, else by an estimate of what came."""
+def _cost_of_failed(
+    held: Sequence[Frame], failure: UpstreamFailure | None, deployment: Deployment, exchange: Exchange
+) -> Cost | None:
+    """What an answer cost that was not to be used: by its own usage, else by an estimate of what came."""
     usage, content = _seen(held)
+    usage = usage or (failure.usage if failure is not None else None)
     if deployment.rates is None or exchange.request is None or (usage is None and not content):
         return None
     return cost_of(sum_up(usage, content, exchange.request), deployment.rates, exchange.rate)

@@ -160,10 +160,10 @@ def parse_whole(body: bytes, events_of: EventsOf = no_events) -> Frame:
     if answer.error or (answer.choices is None and is_error(body)):
         raise error_in_answer(body)
     if not answer.choices:
-        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no choices.")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer has no choices.", usage=_usage(answer))
     content, size, finish = _generated(answer.choices)
     if not content:
-        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.")
+        raise UpstreamFailure(FailureKind.UNREADABLE, "The provider's answer is empty.", usage=_usage(answer))
     return Frame(body, b"", True, size, finish, _usage(answer), done=True, events=events_of(answer))
 
 
