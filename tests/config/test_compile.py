@@ -388,6 +388,10 @@ def test_listening_beyond_loopback_needs_a_clear_yes(tmp_path: Path) -> None:
             "[server]\nadmin_key = '0123456789'",
             'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"',
         ),
+        (
+            "[server]\nadmin_key = '0123456789'",
+            "server.admin_key: is short enough to be guessed, better 24 random characters or more",
+        ),
     ],
 )
 def test_what_is_allowed_and_probably_not_meant_is_warned_of(tmp_path: Path, text: str, warning: str) -> None:
@@ -419,7 +423,9 @@ def test_a_sound_configuration_has_no_warning(tmp_path: Path) -> None:
 
 def test_an_admin_key_from_the_environment_is_not_literal(tmp_path: Path) -> None:
     """It is where it belongs, and there is nothing to warn of."""
-    config = compiled(tmp_path, ALPHA + "api_key = '${K}'\n[server]\nadmin_key = '${K}'", environ={"K": "0123456789"})
+    config = compiled(
+        tmp_path, ALPHA + "api_key = '${K}'\n[server]\nadmin_key = '${K}'", environ={"K": "0123456789" * 3}
+    )
 
     assert config.warnings == ()
 

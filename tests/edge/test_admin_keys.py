@@ -20,6 +20,8 @@ from arbstr.domain.routing import PolicyRule
 from arbstr.domain.secret import Secret
 from arbstr.edge.app import App
 from arbstr.edge.context import BodyBudget, Context
+from arbstr.policy.guessing import FAILURES
+from arbstr.policy.keys import KeyRing
 from arbstr.ports import RequestLog, StatsStore
 from arbstr.testing import MemoryKeys
 from tests.edge.raw import Response, calling, serving
@@ -612,3 +614,17 @@ class TestWhoMay:
         secret = answered(response, status=201)["key"]
 
         assert (await admin.ask("GET", "/admin/keys", None, f"Authorization: Bearer {secret}")).status == 401
+
+    @pytest.mark.parametrize("path", ["/admin/keys", "/v1/budget", "/v1/providers", "/metrics", "/v1/models"])
+    async def test_guesses_are_counted_wherever_it_counts(self, path: str) -> None:
+        """Thirty wrong ones a minute from one address are refused as such; then it is told to stop."""
+        admin = Admin(admin_key=Secret("the-admin-key"))
+        admin.rig.state.keys = KeyRing((), exists=True)
+
+        async with admin.calling() as ask:
+            statuses = [
+                (await ask("GET", path, b"", f"X-Admin-Key: guess-{nth}", "X-Forwarded-For: 203.0.113.7")).status
+                for nth in range(FAILURES + 1)
+            ]
+
+        assert statuses == [401] * FAILURES + [429]

@@ -21,6 +21,9 @@ All others say what they say at any try, whatever is configured."""
 _TELLING = ("auth", "key", "token", "cashu", "secret", "cookie")
 """What the name of a header has in it whose value is a credential."""
 
+HARD_TO_GUESS = 24
+"""Characters of an admin key: unlike a gateway key, somebody may have made it up."""
+
 
 def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Routes) -> Iterator[str]:
     """One line each: ``path.to.key: what is odd, and what to do about it``."""
@@ -44,6 +47,8 @@ def warnings(config: schema.Config, key_sources: Mapping[str, str], routes: Rout
     yield from alert_warnings(config.alerts)
     if config.server.admin_key and config.server.admin_key.source == "literal":
         yield 'server.admin_key: stands in the file, better a variable: admin_key = "${ARBSTR_ADMIN_KEY}"'
+    if config.server.admin_key and len(config.server.admin_key.secret.reveal()) < HARD_TO_GUESS:
+        yield f"server.admin_key: is short enough to be guessed, better {HARD_TO_GUESS} random characters or more"
     for index, network in enumerate(config.server.trusted_proxies):
         if network.prefixlen == 0:
             yield f"server.trusted_proxies[{index}]: is every address, so that every caller can say that it is another"

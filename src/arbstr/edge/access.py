@@ -56,6 +56,9 @@ def let_in(context: Context, request: Request, access: Access) -> None:
         check_origin(request)
         request.operator = True
         return
+    if context.admin_key is not None and request.credential is None and b"x-admin-key" in request.headers:
+        _guessed(context, request)
+        raise InvalidApiKey("this is not the admin key of this gateway (server.admin_key)")
     request.key = authenticate(state, request.credential, request.address.group, required=True)
     if access in (Access.OPERATOR, Access.SCRAPE):
         raise AdminOnly("this is for the operator: send the admin key, or call from the gateway's own machine")
@@ -73,15 +76,20 @@ def _administer(context: Context, request: Request) -> None:
         return
     if context.admin_key is not None:
         if request.credential is not None or b"x-admin-key" in request.headers:
-            state = context.pipeline.state
-            wait = state.guesses.failed(request.address.group, state.clock.monotonic())
-            if wait is not None:
-                raise RateLimited("too many wrong keys came from this address", retry_after=wait)
+            _guessed(context, request)
         raise InvalidApiKey("this needs the admin key: send Authorization: Bearer … or X-Admin-Key (server.admin_key)")
     if not request.address.local:
         raise AdminOnly("without server.admin_key this is for callers on the gateway's own machine")
     check_origin(request)
     request.operator = True
+
+
+def _guessed(context: Context, request: Request) -> None:
+    """Count a wrong admin key. Raises RateLimited where too many wrong keys came from its address."""
+    state = context.pipeline.state
+    wait = state.guesses.failed(request.address.group, state.clock.monotonic())
+    if wait is not None:
+        raise RateLimited("too many wrong keys came from this address", retry_after=wait)
 
 
 def _has_admin_key(context: Context, request: Request) -> bool:
