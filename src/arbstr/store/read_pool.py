@@ -15,8 +15,8 @@ from arbstr.store.connection import LOCK_WAIT, identity, open_reader
 
 T = TypeVar("T")
 
-_OPERATIONS_PER_LOOK = 200_000
-"""How many steps of SQLite's machine, about ten milliseconds, pass between two looks at the clock."""
+_OPERATIONS_PER_LOOK = 20_000
+"""How many steps of SQLite's machine, about a millisecond, pass between two looks at the clock."""
 
 
 class ReadPool:
