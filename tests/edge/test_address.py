@@ -188,3 +188,12 @@ class TestLocal:
     def test_a_chain_that_is_too_long(self) -> None:
         """Who stands at its beginning is not known."""
         assert not address("127.0.0.1", ", ".join(["127.0.0.1"] * 100), trusted="127.0.0.0/8").local
+
+
+@pytest.mark.parametrize("other", ["forwarded", "via", "x-real-ip"])
+def test_a_list_beside_another_header_makes_nobody_local(other: str) -> None:
+    """A trusted proxy that writes the other alone passes on what a stranger put into X-Forwarded-For."""
+    alone = address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8")
+    beside = address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8", **{other: "203.0.113.9"})
+
+    assert (alone.local, beside.local) == (True, False)
