@@ -190,10 +190,9 @@ class TestLocal:
         assert not address("127.0.0.1", ", ".join(["127.0.0.1"] * 100), trusted="127.0.0.0/8").local
 
 
-@pytest.mark.parametrize("other", ["forwarded", "via", "x-real-ip"])
-def test_a_list_beside_another_header_makes_nobody_local(other: str) -> None:
+def test_a_list_beside_another_header_makes_nobody_local() -> None:
     """A trusted proxy that writes the other alone passes on what a stranger put into X-Forwarded-For."""
     alone = address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8")
-    beside = address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8", **{other: "203.0.113.9"})
+    beside = address("127.0.0.1", "127.0.0.1", trusted="127.0.0.0/8", forwarded="for=203.0.113.9")
 
     assert (alone.local, beside.local) == (True, False)

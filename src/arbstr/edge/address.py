@@ -31,10 +31,6 @@ PROXY_SIGNS = frozenset(
 )
 """Headers that a request has from a proxy, and hardly ever from the program that made it."""
 
-_OTHER_SIGNS = PROXY_SIGNS - {
-    *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-server"),
-}
-
 
 class CallerAddress(msgspec.Struct, frozen=True):
     """Where a request comes from."""
@@ -72,8 +68,8 @@ def caller_address(scope: Scope, headers: dict[bytes, bytes], trusted: tuple[Net
     if len(chain) > LONGEST_CHAIN:
         chain = b"," + chain[-LONGEST_CHAIN:].partition(b",")[2]
     caller = _forwarded(peer, chain, trusted)
-    # A proxy that writes another header may pass on this one as a stranger has made it up.
-    return caller if _OTHER_SIGNS.isdisjoint(headers) else _elsewhere(caller)
+    # A proxy that writes the other header may pass on this one as a stranger has made it up.
+    return caller if b"forwarded" not in headers else _elsewhere(caller)
 
 
 @lru_cache(maxsize=4096)
