@@ -65,6 +65,12 @@ class Opening(Protocol):
     """One attempt as an async context manager. Leaving it frees the connection: back to the pool after a clean end,
     aborted at once otherwise."""
 
+    @property
+    def at_work(self) -> bool:
+        """The provider may be at work on the request, and charge for it: it was sent some of it, and has not refused
+        it."""
+        ...
+
     async def __aenter__(self) -> Upstream:
         """Send the request and wait for an answer worth reading.
 

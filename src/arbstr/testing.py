@@ -96,6 +96,8 @@ class ScriptedProvider:
 
 
 class ScriptedAttempt:
+    at_work = True
+
     def __init__(
         self, provider: ScriptedProvider, request: ChatRequest, deployment: Deployment, until: float, step: Step
     ) -> None:

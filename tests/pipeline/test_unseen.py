@@ -10,8 +10,10 @@ import pytest
 from arbstr.domain.errors import FailureKind
 from arbstr.domain.money import ExchangeRate
 from arbstr.domain.record import CostSource
-from arbstr.domain.routing import BudgetSettings
+from arbstr.domain.request import ChatRequest
+from arbstr.domain.routing import BudgetSettings, Deployment
 from arbstr.policy.budget import Period
+from arbstr.testing import ScriptedAttempt, ScriptedProvider, ScriptedUpstream
 from tests.pipeline.rig import CHEAP, DEAR, ROLE, Rig, failure, text, whole
 
 LIMIT = 10**12
@@ -144,3 +146,37 @@ async def test_a_rate_that_was_read_outlives_a_configured_one() -> None:
     rig.state.adopt(rig.snapshot)
 
     assert rig.state.rate == read
+
+
+class Connecting(ScriptedAttempt):
+    """There is no connection yet."""
+
+    at_work = False
+
+    async def __aenter__(self) -> ScriptedUpstream:
+        self._provider.opened.append(self._deployment.name)
+        await asyncio.Event().wait()
+        raise AssertionError("it was cancelled")
+
+
+class Unreachable(ScriptedProvider):
+    def open(self, request: ChatRequest, deployment: Deployment, *, until: float) -> Connecting:
+        return Connecting(self, request, deployment, until, whole())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_leaving_before_anything_was_sent_costs_nothing(stream: bool) -> None:
+    """A provider that cannot be reached has done no work, however many callers lose patience with it."""
+    rig = await guarded()
+    unreachable = rig.providers[CHEAP] = Unreachable(rig.clock)
+    caller = rig.caller(stream=stream, max_tokens=100)
+    task = asyncio.ensure_future(rig.pipeline.handle(caller))
+    while not unreachable.opened:
+        await asyncio.sleep(0)
+
+    caller.leave()
+    await task
+
+    assert (rig.row.error_status, rig.row.cost, rig.row.cost_source) == (499, None, CostSource.NONE)
+    assert [(each.provider, each.cost) for each in rig.row.attempts] == [(CHEAP, None)]
+    assert spent(rig) == (0, 0)

@@ -44,7 +44,6 @@ COOLDOWN_JITTER = 0.25
 MAX_COOLDOWN_JITTER = 5.0
 """… at most so many seconds."""
 
-
 _SILENT = (FailureKind.MODEL_MISSING, FailureKind.INEXPRESSIBLE)
 """They speak only where nothing else failed: they would hide that somebody was down."""
 
@@ -238,8 +237,9 @@ class Attempts:
             raise
         except BaseException:
             permit.abandon()
-            exchange.abandoned = deployment
-            exchange.usage, exchange.content_bytes = _seen(held)
+            if opening.at_work:
+                exchange.abandoned = deployment
+                exchange.usage, exchange.content_bytes = _seen(held)
             self._record(deployment, exchange, started, began_at, None)
             raise
         exchange.answered_by = deployment

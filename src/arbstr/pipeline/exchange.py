@@ -67,7 +67,7 @@ class Exchange(msgspec.Struct, eq=False):
     refused_by: Deployment | None = None
     """Whose failure was the last word."""
     abandoned: Deployment | None = None
-    """Who had been asked, and had not answered yet, when the request was interrupted."""
+    """Who was at work on it, and had not answered yet, when the request was interrupted."""
     attempt_started: tuple[float, float] = (0.0, 0.0)
     """When the attempt that serves began: monotonic, and seconds since the epoch."""
     committed_at: float | None = None

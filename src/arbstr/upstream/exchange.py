@@ -32,6 +32,7 @@ class Exchange:
         "_pool",
         "_response",
         "_until",
+        "sent",
     )
 
     def __init__(
@@ -46,6 +47,8 @@ class Exchange:
         self._lane: Lane | None = None  # these three are there while an answer is
         self._connection: Connection | None = None
         self._response: Response | None = None
+        self.sent = False
+        """Some of the request may have reached the server."""
 
     async def __aenter__(self) -> Response:
         """Send the request and wait for the head of the answer. Raises TransportError.
@@ -59,6 +62,7 @@ class Exchange:
         while True:
             pool.lend(connection)
             try:
+                self.sent = True
                 connection.begin(self._head, self._body)
                 while not connection.status and connection.error is None:
                     await connection.changed(until)

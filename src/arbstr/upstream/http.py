@@ -114,7 +114,7 @@ class HttpProvider:
 class HttpAttempt:
     """One attempt, as the :class:`~arbstr.ports.Opening` that the pipeline enters and leaves."""
 
-    __slots__ = ("_deployment", "_exchange", "_provider", "_request", "_until")
+    __slots__ = ("_asked", "_deployment", "_exchange", "_provider", "_request", "_until")
 
     def __init__(self, provider: HttpProvider, request: ChatRequest, deployment: Deployment, until: float) -> None:
         self._provider = provider
@@ -122,6 +122,12 @@ class HttpAttempt:
         self._deployment = deployment
         self._until = until
         self._exchange: Exchange | None = None
+        self._asked: Exchange | None = None
+        """The one that is under way, until it is refused."""
+
+    @property
+    def at_work(self) -> bool:
+        return self._asked is not None and self._asked.sent
 
     async def __aenter__(self) -> WholeAnswer | StreamAnswer:
         known = self._provider.without_stream_options
@@ -194,11 +200,13 @@ class HttpAttempt:
         exchange = provider.pool.request(
             provider.origin, head, body, connect_timeout=self._deployment.timeouts.connect, until=self._until
         )
+        self._asked = exchange
         try:
             response = await exchange.__aenter__()
         except TransportError as error:
             raise failure_of(error) from error
         if response.status != 200:
+            self._asked = None
             try:
                 raise await self._refusal(response, endpoint)
             finally:

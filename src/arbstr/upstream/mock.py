@@ -60,6 +60,8 @@ class MockProvider:
 
 
 class MockAttempt:
+    at_work = True
+
     def __init__(self, provider: MockProvider, request: ChatRequest, deployment: Deployment) -> None:
         self._provider = provider
         self._request = request
