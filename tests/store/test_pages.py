@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,42 +18,54 @@ from arbstr.domain.statistics import Filter, Sort
 from arbstr.ports import Page
 from arbstr.store.connection import open_reader, open_writer
 from arbstr.store.pages import page_of
-from arbstr.store.rows import REQUEST_COLUMNS, request_row
+from arbstr.store.rollups import roll
+from arbstr.store.rows import REQUEST_COLUMNS, request_row, time_text
 from tests.store.records import request
 
 START = 1_800_000_000.0
 ALL = Filter()
 
 ENDINGS = ({"success": True, "status": 200}, {"success": False, "status": 502}, {"success": False, "status": 499})
-RECORDS = st.lists(
-    st.builds(
-        lambda ending, **fields: request(**ending, **fields),
-        st.sampled_from(ENDINGS),
-        timestamp=st.integers(0, 20).map(lambda tick: START + tick * 600),
-        model=st.sampled_from(["a", "b", None]),
-        provider=st.sampled_from(["alpha", "beta", None]),
-        policy=st.sampled_from(["frugal", None]),
-        key_id=st.sampled_from(["key_1", None]),
-        tier=st.sampled_from(["local", None]),
-        streaming=st.booleans(),
-        cost=st.sampled_from([None, *map(MicroSats, (0, 1, 1_000_000, 2_500_000))]),
-        latency_ms=st.sampled_from([0.0, 1.25, 1.5, 1000.0]),
-    ),
-    max_size=40,
-)
-FILTERS = st.builds(
-    Filter,
-    since=st.none() | st.integers(-1, 21).map(lambda tick: START + tick * 600),
-    until=st.none() | st.integers(-1, 21).map(lambda tick: START + tick * 600),
-    model=st.sampled_from([None, None, "a", "b", "", "nobody's"]),
-    provider=st.sampled_from([None, None, "alpha", ""]),
-    policy=st.sampled_from([None, None, "frugal", ""]),
-    key_id=st.sampled_from([None, None, "key_1", ""]),
-    tier=st.sampled_from([None, None, "local", ""]),
-    success=st.sampled_from([None, None, True, False]),
-    streaming=st.sampled_from([None, None, True, False]),
-    status=st.sampled_from([None, None, 200, 502, 418]),
-    min_cost=st.sampled_from([None, None, *map(MicroSats, (0, 1_000_000))]),
+VALUES: dict[str, Sequence[Any]] = {
+    "timestamp": [START + tick * 600 for tick in range(21)],  # three hours and a half
+    "model": ["a", "b", None],
+    "provider": ["alpha", "beta", None],
+    "policy": ["frugal", None],
+    "key_id": ["key_1", None],
+    "tier": ["local", None],
+    "streaming": [True, False],
+    "cost": [None, *map(MicroSats, (0, 1, 1_000_000, 2_500_000))],
+    "latency_ms": [0.0, 1.25, 1.5, 1000.0],
+}
+CONDITIONS: dict[str, Sequence[Any]] = {
+    "model": ["a", "", "nobody's"],
+    "provider": ["alpha", ""],
+    "policy": ["frugal", ""],
+    "key_id": ["key_1", ""],
+    "tier": ["local", ""],
+    "success": [True, False],
+    "streaming": [True, False],
+    "status": [200, 502, 418],
+    "min_cost": [MicroSats(0), MicroSats(1_000_000)],
+    "since": [START - 600, START, START + 1800, START + 3600, START + 9000],
+    "until": [START, START + 5400, START + 7200, START + 12000, START + 20000],
+}
+
+
+def some(seed: int, count: int) -> list[RequestRecord]:
+    """Records of all kinds, many of them alike in what is sorted by."""
+    chance = random.Random(seed)
+    return [
+        request(**chance.choice(ENDINGS), **{name: chance.choice(values) for name, values in VALUES.items()})
+        for _ in range(count)
+    ]
+
+
+RECORDS = st.builds(some, st.integers(0, 2**32), st.integers(0, 60))
+FILTERS = (
+    st.lists(st.sampled_from([*CONDITIONS]), max_size=3, unique=True)
+    .flatmap(lambda names: st.fixed_dictionaries({name: st.sampled_from(CONDITIONS[name]) for name in names}))
+    .map(lambda conditions: Filter(**conditions))
 )
 
 
@@ -63,14 +76,25 @@ class Log:
         self.writer = open_writer(path, wait=1)
         self.reader = open_reader(path)
 
-    def fill(self, records: Sequence[RequestRecord]) -> None:
-        """Write these, in this order, with ids from 1."""
+    def fill(self, records: Sequence[RequestRecord], *, rolled: int = 0) -> None:
+        """Write these, in this order, with ids from 1; the first ``rolled`` of them are added up."""
+        for table in ("requests", "rollups", "slices"):
+            self.writer.execute(f"DELETE FROM {table}")
+        self.writer.execute("UPDATE settings SET value = 0 WHERE name = 'rolled_up'")
+        self.writer.execute("DELETE FROM settings WHERE name = 'rows_from'")
+        self._add(records[:rolled])
+        roll(self.writer)
+        self._add(records[rolled:])
+
+    def remove(self, these: Sequence[int], *, before: float) -> None:
+        """Remove rows, all of which are older than ``before``, as other rows will be."""
+        self.writer.executemany("DELETE FROM requests WHERE id = ?", [[id] for id in these])
+        self.writer.execute("INSERT INTO settings (name, value) VALUES ('rows_from', ?)", [time_text(before)])
+
+    def _add(self, records: Sequence[RequestRecord]) -> None:
         marks = ", ".join("?" * len(REQUEST_COLUMNS))
         rows = [request_row(record) for record in records]
-        self.writer.execute("BEGIN")
-        self.writer.execute("DELETE FROM requests")
         self.writer.executemany(f"INSERT INTO requests ({', '.join(REQUEST_COLUMNS)}) VALUES ({marks})", rows)
-        self.writer.execute("COMMIT")
 
     def page(
         self,
@@ -133,14 +157,32 @@ EACH_EXAMPLE = settings(max_examples=200, suppress_health_check=[HealthCheck.fun
 
 
 @EACH_EXAMPLE
-@given(records=RECORDS, which=FILTERS, sort=st.sampled_from(Sort), descending=st.booleans(), per_page=st.integers(1, 7))
+@given(
+    records=RECORDS,
+    which=FILTERS,
+    sort=st.sampled_from(Sort),
+    descending=st.booleans(),
+    per_page=st.integers(1, 7),
+    rolled=st.integers(0, 60),
+    ranked=st.sampled_from([0, 5, 1000]),
+)
 def test_pages_are_cut_from_all_that_match(
-    log: Log, records: list[RequestRecord], which: Filter, sort: Sort, descending: bool, per_page: int
+    log: Log,
+    records: list[RequestRecord],
+    which: Filter,
+    sort: Sort,
+    descending: bool,
+    per_page: int,
+    rolled: int,
+    ranked: int,
 ) -> None:
-    """By number as by cursor: each entry once, in order, unknown costs last; and every page knows the total."""
-    log.fill(records)
+    """By number as by cursor: each entry once, in order, unknown costs last; and every page knows the total.
+
+    However many of them were added up, and whether they are looked for by roll-ups or sorted.
+    """
+    log.fill(records, rolled=rolled)
     wanted = expected(records, which, sort, descending=descending)
-    order: dict[str, Any] = {"sort": sort, "descending": descending, "per_page": per_page}
+    order: dict[str, Any] = {"sort": sort, "descending": descending, "per_page": per_page, "ranked": ranked}
 
     by_number = [log.page(which, page=number + 1, **order) for number in range(len(wanted) // per_page + 2)]
     by_cursor = [log.page(which, **order)]
@@ -152,6 +194,58 @@ def test_pages_are_cut_from_all_that_match(
     assert {len(page.entries) for page in by_number[: len(wanted) // per_page]} <= {per_page}
     assert {(page.total, page.estimated) for page in by_number + by_cursor} == {(len(wanted), False)}
     assert by_number[-1].next_cursor is None
+
+
+@EACH_EXAMPLE
+@given(records=RECORDS, which=FILTERS, sort=st.sampled_from(Sort), hour=st.integers(0, 4), gone=st.integers(0, 60))
+def test_rows_that_were_removed_are_not_counted(
+    log: Log, records: list[RequestRecord], which: Filter, sort: Sort, hour: int, gone: int
+) -> None:
+    """Although what they came to stays; nor are those that will be, while they are there, counted twice."""
+    log.fill(records, rolled=60)
+    before = START + hour * 3600
+    removed = [number for number, record in enumerate(records) if record.timestamp < before][:gone]
+    log.remove([number + 1 for number in removed], before=before)
+    left = [record for number, record in enumerate(records) if number not in removed]
+
+    page = log.page(which, per_page=60, sort=sort)
+
+    assert ids(page) == expected(left, which, sort, descending=True)
+    assert (page.total, page.estimated) == (len(page.entries), False)
+
+
+@EACH_EXAMPLE
+@given(records=RECORDS, which=FILTERS, rolled=st.integers(0, 60), counted=st.integers(0, 60))
+def test_a_total_is_exact_up_to_what_is_counted(
+    log: Log, records: list[RequestRecord], which: Filter, rolled: int, counted: int
+) -> None:
+    """Beyond, it is said to be an estimate, and is more than that."""
+    log.fill(records, rolled=rolled)
+    truth = len(expected(records, which, Sort.TIMESTAMP, descending=True))
+
+    page = log.page(which, counted=counted)
+
+    assert page.estimated == (truth > counted)
+    assert page.total > counted if page.estimated else page.total == truth
+
+
+def test_what_is_of_many_kinds_is_counted_by_their_sums(log: Log) -> None:
+    """Two conditions that many combinations of all others fulfil: across days, hours, and parts of hours."""
+    kinds = [
+        request(model=model, provider="alpha", policy=policy, tier=tier, streaming=streaming, key_id=key, timestamp=at)
+        for model in ("a", "b")
+        for policy in ("x", "y", None)
+        for tier in ("local", "frontier")
+        for streaming in (True, False)
+        for key in ("key_1", "key_2")
+        for at in (START - 86_400 * 2, START - 50_000, START, START + 1800)
+    ]
+    log.fill(kinds, rolled=len(kinds) - 10)
+    both = Filter(model="a", provider="alpha")
+
+    totals = [log.page(msgspec.structs.replace(both, until=until)).total for until in (None, START + 1800, START)]
+
+    assert totals == [96, 72, 48]
 
 
 def test_a_cursor_is_not_shifted_by_new_rows(log: Log) -> None:
@@ -206,3 +300,12 @@ def test_a_filter_s_text_is_a_name(log: Log, name: str) -> None:
         log.page(msgspec.structs.replace(ALL, **{column: name})).total
         for column in ("model", "provider", "policy", "key_id", "tier")
     ] == [*(1, 0, 0, 0, 0)]
+
+
+def test_a_success_that_failed_is_none(log: Log) -> None:
+    """Conditions that exclude each other match nothing, and that is known without a look."""
+    log.fill([request(), request(success=False, status=502)], rolled=2)
+
+    assert log.page(Filter(status=200, success=False)).total == 0
+    assert log.page(Filter(status=502, success=True)).total == 0
+    assert log.page(Filter(status=200, success=True)).total == 1

@@ -133,7 +133,7 @@ async def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     database.execute(
         "INSERT INTO requests (correlation_id, timestamp, endpoint, streaming, cost_source, latency_ms, success)"
         " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
-        " SELECT i, i, '', 0, '', 0, 1 FROM n"
+        " SELECT i, strftime('%Y-%m-%dT%H:%M:%fZ', i, 'unixepoch'), '', 0, '', 0, 1 FROM n"
     )
     database.commit()
     database.close()
