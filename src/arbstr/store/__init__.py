@@ -5,9 +5,15 @@
     sqlite      SqliteLog: the request log as the rest of arbstr sees it
     writer      the one thread that writes, behind a bounded queue
     reader      what /v1/requests shows
+    pages       one page of it: in which order, from where on
+    cursors     where a page ends, as callers hand it back
+    hours       where to look, by what roll-ups know of each hour
+    ranking     the first entries in an order, found there
+    counting    how many there are
     read_pool   threads that read
     stats       what /v1/stats, its series and /v1/savings add up
     filters     which requests are meant, in SQL
+    matching    the same, with the range
     figures     what is added up, in SQL
     ranges      a stretch of time as days, hours and edges
     rollups     sums by hour and by day, which follow the rows
