@@ -317,13 +317,9 @@ class MemoryKeys:
 
     async def rotate(self, name_or_id: str, *, grace: float) -> tuple[Key, Secret]:
         key, secret = await self._unrevoked(name_or_id), self._secret()
-        rotated = replace(
-            key,
-            hash=secret_hash(secret.reveal()),
-            previous_hash=key.hash if grace > 0 else None,
-            previous_until=self._clock.time() + grace if grace > 0 else None,
-        )
-        return self._keep(rotated), secret
+        previous, until = (key.hash, self._clock.time() + grace) if grace > 0 else (None, None)
+        hashed = secret_hash(secret.reveal())
+        return self._keep(replace(key, hash=hashed, previous_hash=previous, previous_until=until)), secret
 
     def _reach(self) -> None:
         if self.refusal is not None:
