@@ -309,3 +309,15 @@ def test_a_success_that_failed_is_none(log: Log) -> None:
     assert log.page(Filter(status=200, success=False)).total == 0
     assert log.page(Filter(status=502, success=True)).total == 0
     assert log.page(Filter(status=200, success=True)).total == 1
+
+
+@pytest.mark.parametrize("rolled", [0, 3, 6])
+def test_the_dear_are_estimated_too(log: Log, rolled: int) -> None:
+    """What no sum knows is counted hour by hour, until there are too many."""
+    log.fill([request(cost=MicroSats(9), timestamp=START + hour * 3600) for hour in range(6)], rolled=rolled)
+
+    few, many = (log.page(Filter(min_cost=MicroSats(9)), counted=counted) for counted in (6, 2))
+
+    assert (few.total, few.estimated) == (6, False)
+    assert many.estimated
+    assert many.total >= 3

@@ -80,7 +80,7 @@ def _one_by_one(connection: sqlite3.Connection, which: Filter, known: Hours, new
         total, looked_at = total + rows, looked_at + hour.rows
         if total > most:
             return Total(math.ceil(total * possible / looked_at), estimated=True)
-    return Total(total)
+    return Total(total, total > most)
 
 
 def _few(connection: sqlite3.Connection, which: Filter, most: int) -> Total:
