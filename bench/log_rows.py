@@ -73,8 +73,8 @@ def _rates(model: int) -> Rates:
 
 def records(count: int, *, since: float, until: float, seed: int = 1) -> Iterator[RequestRecord]:
     """``count`` requests between two instants, in the order in which they were received."""
+    asking, busy = programs(random.Random(1))  # the same for every seed
     rng = random.Random(seed)
-    asking, busy = programs(rng)
     decisions = [decision(model) for model in range(len(MODELS))]
     chosen = rng.choices(asking, busy, k=100_003)
     step = (until - since) / count
