@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from arbstr.domain.money import NanoUsd
 from arbstr.domain.record import StreamStatus
 from tests.telemetry.pipes import printed, printed_json
 from tests.telemetry.records import attempt, request
@@ -147,6 +148,9 @@ def test_every_field_is_in_the_reference() -> None:
         stream_status=StreamStatus.TRUNCATED,
         policy="code",
         attempts=(attempt(error="reset: gone"),),
+        cost_usd=NanoUsd(1_500_000),
+        key_id="key_1",
+        key_name="team-a",
     )
     failed = attempt(error="reset: gone")
     documented = {

@@ -20,7 +20,7 @@ class AlertKind(enum.Enum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     """An account has nothing left in a window: a request was refused, or let pass with a warning."""
     BUDGET_OVERRUN = "budget_overrun"
-    """More was spent than had been reserved, and it went beyond the budget."""
+    """A request cost more than had been reserved for it."""
     PROVIDER_KEY_OUT = "provider_key_out"
     """A provider refuses its key, or says that its credit is gone."""
     CIRCUIT_OPENED = "circuit_opened"

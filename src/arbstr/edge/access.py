@@ -64,6 +64,13 @@ def let_in(context: Context, request: Request, access: Access) -> None:
         raise AdminOnly("this is for the operator: send the admin key, or call from the gateway's own machine")
 
 
+def is_operator(context: Context, request: Request) -> bool:
+    """Whether the operator asks, or nobody is asked who they are: of routes that are open to everybody."""
+    if not context.pipeline.snapshot.auth_required and not context.pipeline.state.keys.exists:
+        return True
+    return _has_admin_key(context, request) or (request.credential is None and request.address.local)
+
+
 def check_origin(request: Request) -> None:
     """Raise ForeignOrigin where a page of another origin asks, or who took a foreign name for this machine."""
     server = request.scope.get("server")

@@ -13,6 +13,7 @@ from arbstr.domain.errors import GatewayError, ModelNotFound
 from arbstr.domain.health import CircuitState
 from arbstr.domain.routing import Deployment, ProviderView, Snapshot
 from arbstr.edge import respond
+from arbstr.edge.access import is_operator
 from arbstr.edge.caller import HttpCaller
 from arbstr.edge.context import Context, Request
 from arbstr.edge.rates import shown_rates
@@ -160,6 +161,9 @@ async def health(context: Context, request: Request) -> None:
     states = {view.name: circuit(view.name, context) for view in snapshot.providers}
     log = context.request_log.health()
     verdict = _verdict([each["state"] for each in states.values()])
+    told = is_operator(context, request)
+    for each in states.values() if not told else ():
+        each.get("set_aside", {}).pop("error", None)  # what a provider says of an account is for its owner
     body = {
         "status": verdict,
         "version": __version__,
@@ -170,7 +174,7 @@ async def health(context: Context, request: Request) -> None:
             "queued": log.queued,
             "written": log.written,
             "dropped": log.dropped,
-            "error": log.error,
+            "error": log.error if told else None,
         },
     }
     await respond.json(request.send, request.id, body, status=503 if verdict == "unhealthy" else 200)

@@ -98,7 +98,9 @@ def _take_down(wishes: Wishes, exchange: Exchange) -> None:
     if wishes.max_cost_usd is not None:
         exchange.ceilings += (_ceiling(wishes.max_cost_usd, Currency.USD, "X-Arbstr-Max-Cost-Usd"),)
     if wishes.timeout_ms is not None:
-        exchange.deadline = min(exchange.deadline, exchange.started + _milliseconds(wishes.timeout_ms) / 1000)
+        seconds = _milliseconds(wishes.timeout_ms) / 1000
+        if exchange.started + seconds < exchange.deadline:
+            exchange.deadline, exchange.time_limit = exchange.started + seconds, seconds
 
 
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)

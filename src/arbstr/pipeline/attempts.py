@@ -257,12 +257,12 @@ class Attempts:
         if failure.kind is not FailureKind.TIMEOUT:
             return
         if self.clock.monotonic() >= exchange.deadline:
-            name, seconds = "request", exchange.snapshot.request_timeout
+            limit = exchange.deadline_text
         elif request.stream:
-            name, seconds = "first_token", deployment.timeouts.first_token
+            limit = f"timeout.first_token = {deployment.timeouts.first_token:g} s"
         else:
-            name, seconds = "answer", deployment.timeouts.answer
-        failure.message = f"{failure.message} (timeout.{name} = {seconds:g} s)"
+            limit = f"timeout.answer = {deployment.timeouts.answer:g} s"
+        failure.message = f"{failure.message} ({limit})"
 
     async def _hold(
         self,

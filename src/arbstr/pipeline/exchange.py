@@ -54,6 +54,8 @@ class Exchange(msgspec.Struct, eq=False):
     """What it has reserved of budgets."""
     priced: tuple[Usage, Cost] | None = None
     """What was used, and what it cost: kept, as it is asked for more than once."""
+    time_limit: float | None = None
+    """Seconds that the caller gave it, where these are fewer than ours."""
     failed_cost: Cost | None = None
     """What failed attempts have cost."""
     policy: str | None = None
@@ -104,6 +106,13 @@ class Exchange(msgspec.Struct, eq=False):
             endpoint,
             rate=rate,
         )
+
+    @property
+    def deadline_text(self) -> str:
+        """Which limit the deadline is, for whoever wants to know which one to change."""
+        if self.time_limit is not None:
+            return f"X-Arbstr-Timeout-Ms = {self.time_limit * 1000:g}"
+        return f"timeout.request = {self.snapshot.request_timeout:g} s"
 
     def interrupt(self, reason: GatewayError) -> None:
         """Stop the request where it stands, for ``reason``. The first reason holds."""

@@ -121,8 +121,8 @@ async def _stream(answer: Answer, caller: Caller, exchange: Exchange, clock: Clo
     except UpstreamFailure as failure:
         late = failure.kind is FailureKind.TIMEOUT and clock.monotonic() >= exchange.deadline
         if failure.kind is FailureKind.TIMEOUT:
-            name, seconds = ("request", exchange.snapshot.request_timeout) if late else ("idle", answer.idle)
-            failure.message = f"{failure.message} (timeout.{name} = {seconds:g} s)"
+            limit = exchange.deadline_text if late else f"timeout.idle = {answer.idle:g} s"
+            failure.message = f"{failure.message} ({limit})"
         if VERDICTS[failure.kind].counts and not late:
             answer.circuit.last_failure = failure
             permit.fail(clock.monotonic())

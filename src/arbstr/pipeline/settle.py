@@ -103,13 +103,18 @@ def _at_least(usage: Usage, exchange: Exchange, now: float) -> Usage:
 def settle(exchange: Exchange, *, state: LiveState, clock: Clock, publisher: RecordSink) -> None:
     """Close the books on a request: called exactly once for each, on every way out."""
     now = exchange.completed_at if exchange.completed_at is not None else clock.monotonic()
-    usage = used(exchange)
-    if usage is not None and usage.estimated and exchange.error is not None and exchange.streaming:
-        usage = _at_least(usage, exchange, now)
-    price = cost(exchange, usage)
-    if exchange.hold is not None:
-        exchange.hold.settle(total(price, exchange.failed_cost))
-    exchange.slot.settle(usage.input_tokens + usage.output_tokens if usage is not None else 0, clock.monotonic())
+    usage: Usage | None = None
+    price: Cost | None = None
+    try:
+        usage = used(exchange)
+        if usage is not None and usage.estimated and exchange.error is not None and exchange.streaming:
+            usage = _at_least(usage, exchange, now)
+        price = cost(exchange, usage)
+    finally:  # whatever happens, nothing stays reserved
+        if exchange.hold is not None:
+            exchange.hold.settle(total(price, exchange.failed_cost))
+        tokens = usage.input_tokens + usage.output_tokens if usage is not None else 0
+        exchange.slot.settle(tokens, clock.monotonic())
     served = exchange.answered_by
     if served is not None:
         _close_attempt(exchange, served, price, now, publisher)

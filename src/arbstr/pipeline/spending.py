@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from arbstr.dialects.bounds import bounds_of
 from arbstr.domain.alert import Alert, AlertKind
-from arbstr.domain.errors import BudgetExceeded, BudgetUnavailable, GatewayError
+from arbstr.domain.errors import BudgetExceeded, BudgetUnavailable, GatewayError, UpstreamTimeout
 from arbstr.domain.identity import Budgets, Key
 from arbstr.domain.money import PICO_IN_SMALLEST, Currency, ExchangeRate, Pico, Rates, amount_text
 from arbstr.domain.request import ChatRequest
@@ -167,7 +167,7 @@ class Spending:
             raise BudgetExceeded(message, retry_after=None if end == math.inf else max(1.0, end - now))
         exchange.hold = outcome
         if self.store is not None and not outcome.covered:
-            await self._wait_until_written(outcome)
+            await self._wait_until_written(outcome, exchange)
 
     async def affords(self, candidate: Candidate, exchange: Exchange) -> bool:
         """Whether another attempt fits ceilings and budgets, on top of what failed ones have cost; on return it is set
@@ -185,16 +185,20 @@ class Spending:
         if hold.grow(lambda currency: needed.within(currency) or 0) is not None:
             return False
         if self.store is not None and not hold.covered:
-            await self._wait_until_written(hold)
+            await self._wait_until_written(hold, exchange)
         return True
 
-    async def _wait_until_written(self, hold: Hold) -> None:
-        until = self._clock.monotonic() + PATIENCE
+    async def _wait_until_written(self, hold: Hold, exchange: Exchange) -> None:
+        until = min(self._clock.monotonic() + PATIENCE, exchange.deadline)
         while not hold.covered and (hold.hard or not self._failing):
             if await self._wait(self._covered, until):
                 continue
             if not hold.hard:
                 return
+            if self._clock.monotonic() >= exchange.deadline:
+                raise UpstreamTimeout(
+                    f"what this request may cost was not written down in time ({exchange.deadline_text})"
+                )
             raise BudgetUnavailable(
                 "what this request may cost cannot be written down, so it is not sent", retry_after=RETRY_PAUSE
             )
@@ -263,6 +267,9 @@ class Spending:
         assert self.store is not None
         wanted = [(meter, meter.account.era, amount) for meter in self._wanting if (amount := meter.wanted) is not None]
         self._wanting.clear()
+        if not wanted:
+            _release(self._covered)
+            return
         try:
             await self.store.lease([_lease(meter, amount) for meter, _, amount in wanted])
         except GatewayError as error:
@@ -293,9 +300,8 @@ class Spending:
         """The process ends in an orderly way: what was leased and not spent is given back."""
         if self.store is None:
             return
-        ahead = [meter for meter in self.limited_meters() if meter.leased != meter.committed]
         with contextlib.suppress(GatewayError):  # then it counts as spent
-            await self.store.lease([_lease(meter, meter.committed) for meter in ahead])
+            await self.store.lease([_lease(meter, meter.committed) for meter in self.limited_meters()])
 
 
 def _bound(request: ChatRequest, default_output: int) -> Callable[[Deployment, Rates], Pico]:

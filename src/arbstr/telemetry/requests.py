@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from arbstr.domain.money import sats
+from arbstr.domain.money import sats, usd
 from arbstr.domain.record import AttemptRecord, RequestRecord
 from arbstr.telemetry.formats import Fields, Redact, Renderer, shorten, timestamp, to_the_microsecond
 from arbstr.telemetry.lines import LineWriter
@@ -72,6 +72,10 @@ class RequestLines:
             fields["stream_status"] = record.stream_status.value
         if record.policy is not None:
             fields["policy"] = record.policy
+        if record.cost_usd is not None:
+            fields["cost_usd"] = usd(record.cost_usd)
+        if record.key_id is not None:
+            fields["key"], fields["key_id"] = record.key_name, record.key_id
         if len(record.attempts) > 1 or not record.success:
             _add_failure(fields, record, self._redact)
         return self._render(fields)
