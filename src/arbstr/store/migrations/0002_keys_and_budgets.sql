@@ -75,7 +75,7 @@ ALTER TABLE requests ADD COLUMN
 ALTER TABLE requests ADD COLUMN
     failed_cost_nano_usd INTEGER GENERATED ALWAYS AS (CAST(round(failed_cost_usd * 1000000000) AS INTEGER)) VIRTUAL;
 
-CREATE INDEX requests_key ON requests (key_id, timestamp);
+CREATE INDEX requests_key ON requests (key_id, timestamp) WHERE key_id IS NOT NULL;
 
 ALTER TABLE attempts ADD COLUMN cost_usd REAL;
 ALTER TABLE attempts ADD COLUMN
