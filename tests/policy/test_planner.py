@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +13,17 @@ from arbstr.domain.errors import CeilingTooLow, ContextTooLong, InvalidRequest, 
 from arbstr.domain.money import Cost, Currency, ExchangeRate, MicroSats, NanoUsd, PicoSats, Rates
 from arbstr.domain.request import ChatRequest, Needs
 from arbstr.domain.routing import Capabilities, Deployment, Plan, PolicyRule, Route, Snapshot, Strategy
-from arbstr.policy.planner import Standing, choose_rule, plan, rank
+from arbstr.policy.planner import Standing, choose_rule, rank
+from arbstr.policy.planner import decide as planned
 from arbstr.policy.terms import FREE, Ceiling, Terms
+
+
+def plan(*asked: Any, **terms: Any) -> Plan:
+    """What is decided; raises what the caller would be told where that is a refusal."""
+    decided = planned(*asked, **terms)
+    if decided.refusal is not None:
+        raise decided.refusal
+    return decided
 
 
 def deployment(name: str, input: str, output: str, fee: str = "0", *, model: str = "gpt-4o") -> Deployment:

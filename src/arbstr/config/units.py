@@ -172,23 +172,16 @@ def size(value: object) -> int:
 
 def rate(value: object) -> Decimal:
     """Satoshis, exactly as written: not negative, at most a thousand million."""
-    expected = "a number of satoshis, 0 or more"
-    exact = number(value, expected)
-    if exact < 0:
-        raise ValueError(f"{shown(value)} is negative, expected {expected}")
-    if exact > DEAREST:
-        raise ValueError(f"{shown(value)} is too much, expected at most {DEAREST} satoshis")
-    return exact
+    return price(value, expected="a number of satoshis, 0 or more", unit=" satoshis")
 
 
-def price(value: object) -> Decimal:
+def price(value: object, *, expected: str = "a price, 0 or more", unit: str = "") -> Decimal:
     """Satoshis or dollars, exactly as written: not negative, at most a thousand million."""
-    expected = "a price, 0 or more"
     exact = number(value, expected)
     if exact < 0:
         raise ValueError(f"{shown(value)} is negative, expected {expected}")
     if exact > DEAREST:
-        raise ValueError(f"{shown(value)} is too much, expected at most {DEAREST}")
+        raise ValueError(f"{shown(value)} is too much, expected at most {DEAREST}{unit}")
     return exact
 
 

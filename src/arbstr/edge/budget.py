@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from arbstr.domain.errors import AdminOnly, NotFound
-from arbstr.domain.identity import Key
+from arbstr.domain.errors import AdminOnly
 from arbstr.edge import respond
 from arbstr.edge.context import Context, Request
+from arbstr.edge.filters import key_named
 from arbstr.edge.query import no_more, query_of
 from arbstr.policy.budget import Account, Meter, Period
 
@@ -32,16 +32,8 @@ async def budget(context: Context, request: Request) -> None:
             raise AdminOnly("a key sees its own budget alone", param="key")
         account = spending.account_of(request.key)
     elif named is not None:
-        account = spending.account_of(_key(context, named))
+        account = spending.account_of(key_named(context, named))
     await respond.json(request.send, request.id, view(account, spending.now()))
-
-
-def _key(context: Context, named: str) -> Key:
-    keys = context.pipeline.state.keys.keys
-    for key in keys:
-        if key.id == named or (key.name == named and key.revoked_at is None):
-            return key
-    raise NotFound(f"there is no key with the name or id {named[:100]!r}", param="key")
 
 
 def view(account: Account, now: float) -> dict[str, Any]:

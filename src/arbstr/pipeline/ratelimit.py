@@ -25,9 +25,7 @@ def rate_limit_headers(view: View) -> list[Header]:
 
 def _gauge(gauge: Gauge, names: tuple[bytes, bytes, bytes]) -> tuple[Header, Header, Header]:
     limit, remaining, reset = names
-    seconds = gauge.reset
-    lasts = _seconds(math.ceil(seconds)) if seconds > 1 else _milliseconds(math.ceil(seconds * 1000))
-    return (limit, _number(gauge.limit)), (remaining, b"%d" % gauge.remaining), (reset, lasts)
+    return (limit, _number(gauge.limit)), (remaining, b"%d" % gauge.remaining), (reset, duration(gauge.reset))
 
 
 REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")

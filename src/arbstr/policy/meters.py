@@ -151,9 +151,9 @@ class Meter:
         self.set_alarm()
         return True
 
-    def is_low(self, more: int = 0) -> bool:
-        """Whether its limit is nearly used up, once ``more`` is spent, or does not hold all that is reserved."""
-        return self.limit is not None and (self.spent + more >= self.low_from or self.committed > self.limit)
+    def is_low(self) -> bool:
+        """Whether its limit is nearly used up, or does not hold all that is reserved."""
+        return self.limit is not None and (self.spent >= self.low_from or self.committed > self.limit)
 
 
 class Happening(enum.Enum):

@@ -1,6 +1,6 @@
 """Who may serve a request, and in which order.
 
-The straight line is :func:`choose_rule`, then :func:`plan`: the route, who the rule leaves, in which order, and how
+The straight line is :func:`choose_rule`, then :func:`decide`: the route, who the rule leaves, in which order, and how
 each stands now. It decides without asking anyone, so that a dry run and a replay are the same code.
 """
 
@@ -56,26 +56,6 @@ _DEARER_THAN_ANY = 1 << 120
 _NOT_COMPARABLE = 1 << 110
 
 _READY = _ORDER[Standing.READY]
-
-
-def plan(
-    request: ChatRequest,
-    rule: PolicyRule | None,
-    *,
-    needs: Needs = NO_NEEDS,
-    snapshot: Snapshot,
-    mean_output: Callable[[str], int],
-    standing: Callable[[Deployment], Standing],
-    terms: Terms = FREE,
-) -> Plan:
-    """As :func:`decide`. Raises the plan's refusal: PolicyViolation where ``rule`` leaves nobody; CeilingTooLow,
-    Unpriced, InvalidRequest where the terms, or what is asked for, leave nobody, whatever their health."""
-    decided = decide(
-        request, rule, needs=needs, snapshot=snapshot, mean_output=mean_output, standing=standing, terms=terms
-    )
-    if decided.refusal is not None:
-        raise decided.refusal
-    return decided
 
 
 def decide(
