@@ -237,3 +237,13 @@ def test_a_check_says_how_far_it_is_and_not_too_much(tmp_path: Path) -> None:
     connection.close()
     assert (sound, told) == ([], [(1, 3), (2, 3), (3, 3)])
     assert len(unsound) == MOST_PROBLEMS
+
+
+def test_a_mark_that_is_gone_is_damage_and_said_so(tmp_path: Path) -> None:
+    """Somebody has deleted its row by hand: nothing is guessed."""
+    connection = open_writer(tmp_path / "log.db", wait=1.0)
+    connection.execute("DELETE FROM settings WHERE name = 'rolled_up'")
+
+    with pytest.raises(sqlite3.DatabaseError, match="arbstr db check"):
+        mark(connection)
+    connection.close()

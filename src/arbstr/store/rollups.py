@@ -59,9 +59,11 @@ _REPLACE = f"INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?{', ?' * len(COLUM
 
 
 def mark(connection: sqlite3.Connection) -> int:
-    """The id up to which rows are part of the roll-ups."""
-    (value,) = connection.execute(_MARK).fetchone()
-    return int(value)
+    """The id up to which rows are part of the roll-ups. Raises sqlite3.DatabaseError where that is not written."""
+    row = connection.execute(_MARK).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("how far the roll-ups are is not written in it (arbstr db check tells more)")
+    return int(row[0])
 
 
 def roll(connection: sqlite3.Connection, *, chunk: int = CHUNK) -> int:
