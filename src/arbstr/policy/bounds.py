@@ -59,10 +59,10 @@ def input_bound(bounds: Bounds, deployment: Deployment) -> int:
 
 
 def output_bound(bounds: Bounds, request: ChatRequest, deployment: Deployment, *, default: int) -> int:
-    """Output tokens to reserve: the caller's limit, or else ``default``, for each choice.
+    """Output tokens to reserve: the caller's limit, at least LEAST_OUTPUT, or else ``default``, for each choice.
 
-    Nothing counts beyond what the model can write. Without a limit this is a bound by agreement, and not
-    by nature: the answer may be longer, and is charged in full.
+    Nothing counts beyond what the model can write. Without a limit this is a bound by agreement, and not by nature: the
+    answer may be longer, and is charged in full.
     """
     tokens = request.max_tokens
     if tokens is None:

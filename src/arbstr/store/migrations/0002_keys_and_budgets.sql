@@ -48,7 +48,7 @@ CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
     UPDATE settings SET value = value + 1 WHERE name = 'keys_generation';
 END;
 
--- What an account may have spent in a window at most, as of its last lease: `leased` only grows, in the units of
+-- What an account may have spent in a window at most, as of its last lease: `leased`, in the units of
 -- `keys`. `period` is 'hour', 'day', 'month' or 'total'; `start` is when the window began, in seconds since the epoch.
 CREATE TABLE leases (
     account  TEXT NOT NULL,
